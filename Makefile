@@ -1,0 +1,50 @@
+# Everything a developer types. `make help` lists it. Paths are relative, so that a checkout may lie anywhere.
+
+PYTHON ?= python3
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help up test check bench clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+up: .venv/installed ## run FleetLM here, engines included; PORT, HOST and FLEETLM_DATA move it; Ctrl-C ends it
+	@FLEETLM_ENV="$${FLEETLM_ENV:-development}" exec .venv/bin/python manage.py up $(ARGS)
+
+test: .venv/installed-dev tests/e2e/node_modules/.installed ## run the tests; ARGS="tests/unit -k seq" narrows them
+	@.venv/bin/python -m pytest $(ARGS)
+
+check: export FLEETLM_ENV = development
+check: .venv/installed-dev ## format, lint, types, layers, migrations, settings' documentation
+	.venv/bin/python -m ruff format --check .
+	.venv/bin/python -m ruff check .
+	.venv/bin/python -m mypy
+	.venv/bin/lint-imports
+	.venv/bin/python manage.py check
+	.venv/bin/python manage.py makemigrations --check --dry-run
+	.venv/bin/python manage.py configuration --check
+
+bench: .venv/installed-dev ## measure the figures of docs/ARCHITECTURE.md
+	@.venv/bin/python -m bench $(ARGS)
+
+clean: ## remove what was installed or generated; the data in .fleetlm stays
+	rm -rf .venv tests/e2e/node_modules staticfiles .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'FleetLM needs Python 3.11 or newer; choose one with: make PYTHON=python3.11' >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+# Stamps: installing is repeated only when the requirements change, so the second time works offline.
+.venv/installed: requirements.txt | .venv/bin/python
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/installed-dev: requirements.txt requirements-dev.txt | .venv/bin/python
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch .venv/installed $@
+
+tests/e2e/node_modules/.installed: tests/e2e/package-lock.json
+	cd tests/e2e && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@

@@ -1,0 +1,7 @@
+from django.apps import AppConfig
+
+
+class AgentsConfig(AppConfig):
+    """Agent endpoints, delivery streams and attempts."""
+
+    name = "agents"

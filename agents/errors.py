@@ -1,0 +1,35 @@
+"""How one call of an agent can fail. The docstring is what an operator reads; `outcome` is what the attempt records."""
+
+
+class CallError(Exception):
+    """The call did not bring an answer that can be used, and will be made again."""
+
+    outcome = "refused"
+
+    def __init__(self, message: str, *, status: int | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+        """Seconds that the agent asked to be left alone, if it did."""
+
+
+class CallRefused(CallError):
+    """The agent answered with a status that is neither 200 nor 204."""
+
+
+class CallTimedOut(CallError):
+    """The whole answer was not here in time."""
+
+    outcome = "timed_out"
+
+
+class AgentUnreachable(CallError):
+    """No connection, or one that broke."""
+
+    outcome = "unreachable"
+
+
+class AnswerInvalid(CallError):
+    """The answer is not of a shape that its dialect knows, or is over a limit."""
+
+    outcome = "invalid_answer"

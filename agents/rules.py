@@ -1,0 +1,146 @@
+"""The rules of deliveries: what a call carries, when it is made again, and what its answer says. Pure: no Django, no I/O."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+
+from agents.errors import AnswerInvalid
+from conversations import rules
+from conversations.errors import FleetLMError
+
+JITTER: Final = 0.2
+"""Waits before a retry are spread by this share, up and down, so that retries do not come in step."""
+
+NEW_MESSAGES_PER_CALL: Final = 1_000
+"""A stream that has fallen further behind catches up in several calls."""
+
+CONTEXT_MESSAGES_MAX: Final = 10_000
+"""The most messages of a context; `all` means all of them up to here."""
+
+ANSWER_MESSAGES_MAX: Final = 100
+"""The most messages of one answer."""
+
+RETRY_AFTER_MAX: Final = 3_600.0
+"""The longest wait, in seconds, that an agent can ask for with `Retry-After`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContextMessage:
+    """One message as an agent gets it. `content` and `metadata` are JSON text, as Postgres keeps them."""
+
+    id: str
+    seq: int
+    sender_id: str
+    kind: str
+    text: str
+    content: str
+    metadata: str
+    reply_to: int | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One message of an agent's answer, checked, not yet appended."""
+
+    text: str = ""
+    kind: str = "text"
+    content: Mapping[str, Any] | None = None
+    metadata: Mapping[str, Any] | None = None
+
+
+def retry_delay(schedule: Sequence[float], failures: int, random: float) -> float:
+    """Seconds to wait after the `failures`-th failure in a row; `random` is in [0, 1) and spreads it by ±20 %."""
+    base = schedule[min(failures, len(schedule)) - 1]
+    return base * (1 - JITTER + 2 * JITTER * random)
+
+
+def next_retry(
+    schedule: Sequence[float],
+    failures: int,
+    random: float,
+    *,
+    failing_seconds: float,
+    give_up_after: float,
+    retry_after: float | None = None,
+) -> float | None:
+    """Seconds until the next attempt, or None when the stream has failed for too long and is to be parked.
+
+    `failing_seconds` is the time since the first failure in a row. An agent's `Retry-After` can only make it later.
+    """
+    if failing_seconds >= give_up_after:
+        return None
+    delay = retry_delay(schedule, failures, random)
+    return max(delay, min(retry_after or 0.0, RETRY_AFTER_MAX))
+
+
+def context_from_seq(cursor: int, upper_seq: int, window: int | None) -> int:
+    """The first seq of a call's context: the newest `window` messages (None: all), and never less than all new ones."""
+    window = min(window or CONTEXT_MESSAGES_MAX, CONTEXT_MESSAGES_MAX)
+    return max(1, min(cursor + 1, upper_seq - window + 1))
+
+
+def new_from_seq(messages: Iterable[ContextMessage], cursor: int, agent_id: str) -> int | None:
+    """The first message after the cursor that is not the agent's own, or None: then there is nothing to call it for.
+
+    A system message or a redaction alone is no reason for a call either, but is new if a call is made.
+    """
+    fresh = [m for m in messages if m.seq > cursor and m.sender_id != agent_id]
+    if not any(rules.counts_as_unread(m.kind) for m in fresh):
+        return None
+    return fresh[0].seq
+
+
+def may_take_another(in_flight: int, free: int) -> bool:
+    """Whether an endpoint with this many calls under way may have one more of the dispatcher's free places.
+
+    An endpoint may hold no more places than are free: alone it gets half of them, n slow ones get 1/(n+1) each, and
+    there is always room for one more endpoint. (Choudhury and Hahne, Dynamic Queue Length Thresholds, 1998.)
+    """
+    return in_flight < free
+
+
+def parse_answer(value: Any, limits: rules.Limits) -> tuple[Draft, ...]:
+    """The messages of an answer `{"text": …}` or `{"messages": [{text, kind?, content?, metadata?}]}`.
+
+    Messages that are empty are left out: the agent has nothing to say. Raises `AnswerInvalid`.
+    """
+    if not isinstance(value, dict) or ("text" in value) == ("messages" in value):
+        raise AnswerInvalid('The answer is neither {"text": …} nor {"messages": […]}.')
+    items = value["messages"] if "messages" in value else [value]
+    if not isinstance(items, list):
+        raise AnswerInvalid("messages is not a list.")
+    if len(items) > ANSWER_MESSAGES_MAX:
+        raise AnswerInvalid(f"The answer holds more than {ANSWER_MESSAGES_MAX} messages.")
+    drafts = (_parse_draft(item, limits) for item in items)
+    return tuple(draft for draft in drafts if draft.text or draft.content)
+
+
+def _parse_draft(item: Any, limits: rules.Limits) -> Draft:
+    if not isinstance(item, dict):
+        raise AnswerInvalid("A message of the answer is not an object.")
+    text, kind = item.get("text", ""), item.get("kind", "text")
+    content, metadata = (item[name] if item.get(name) is not None else {} for name in ("content", "metadata"))
+    if not isinstance(text, str) or not isinstance(kind, str):
+        raise AnswerInvalid("text and kind of a message must be strings.")
+    if not isinstance(content, dict) or not isinstance(metadata, dict):
+        raise AnswerInvalid("content and metadata of a message must be objects.")
+    if not rules.counts_as_unread(kind):
+        raise AnswerInvalid(f"A message of kind {kind} is made by REST, not by an answer.")
+    try:
+        _check_draft(text, kind, content, metadata, limits)
+    except FleetLMError as error:
+        raise AnswerInvalid(str(error)) from None
+    return Draft(text, kind, content, metadata)
+
+
+def _check_draft(text: str, kind: str, content: Any, metadata: Any, limits: rules.Limits) -> None:
+    rules.check_text(text, limits)
+    rules.check_kind(kind)
+    rules.check_json(content, "content", limits.depth)
+    rules.check_json(metadata, "metadata", limits.depth)
+    if (content or metadata) and len(orjson.dumps(content)) + len(orjson.dumps(metadata)) > limits.content_bytes:
+        raise AnswerInvalid(f"content and metadata of a message are over {limits.content_bytes} bytes.")

@@ -1,0 +1,125 @@
+"""Server-Sent Events: the live conversation and the live inbox for those whose WebSockets are blocked."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.conf import settings
+from django.http import StreamingHttpResponse
+
+from conversations.errors import FleetLMError, NotAMember, NotFound, TokenExpired
+from fleetlm.auth.principal import Principal
+from observability import metrics
+
+KEEPALIVE_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class EventAddress:
+    """Frames of the event stream format; `id` is `epoch:seq`, which a client sends back as `Last-Event-ID`."""
+
+    epoch: UUID | None
+
+    def frame(self, event: str, payload: bytes, seq: int | None) -> bytes:
+        """One event with one line of JSON."""
+        place = b"" if seq is None else f"id: {self.epoch}:{seq}\n".encode()
+        return b"event: " + event.encode() + b"\n" + place + b"data: " + payload + b"\n\n"
+
+
+class EventStream:
+    """A `Subscriber` whose frames are the body of one HTTP response. It ends with its token, its membership or the process."""
+
+    def __init__(self, principal: Principal, address: EventAddress, draining: asyncio.Event) -> None:
+        self.participant_id = principal.participant_id
+        self.address = address
+        self._expires_at = principal.expires_at
+        self._draining = draining
+        self._frames: list[bytes] = [b"retry: 1000\n\n"]
+        self._bytes = 0
+        self._ended = False
+        self._wake = asyncio.Event()
+        self._wake.set()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    def send(self, event: str, payload: Any, seq: int | None = None) -> None:
+        """Write one event with a JSON-ready payload."""
+        self.write(self.address.frame(event, orjson.dumps(payload), seq))
+
+    def write(self, frame: bytes) -> None:
+        """Take a frame; a reader that is too far behind is cut off and resumes from its last id."""
+        if self._ended:
+            return
+        self._frames.append(frame)
+        self._bytes += len(frame)
+        self._wake.set()
+        self._room.clear()
+        if self._bytes > settings.FLEETLM.socket_buffer_bytes:
+            metrics.SLOW_READERS_CLOSED.inc()
+            self._frames.clear()
+            self._ended = True
+
+    async def drained(self) -> None:
+        """Return when everything has been handed to the connection."""
+        if not self._ended:
+            await self._room.wait()
+
+    def end(self, reason: str) -> None:
+        """Say why, then end."""
+        self._fail(NotAMember() if reason == "removed" else NotFound())
+
+    def _fail(self, error: FleetLMError) -> None:
+        self.send("error", error.as_dict())
+        self._ended = True
+        self._wake.set()
+        self._room.set()
+
+    def response(self, closed: Callable[[], None]) -> StreamingHttpResponse:
+        """The response that carries this stream; `closed` is called once, however it ends."""
+        return StreamingHttpResponse(
+            self._chunks(closed),
+            content_type="text/event-stream",
+            headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+        )
+
+    async def _chunks(self, closed: Callable[[], None]) -> AsyncIterator[bytes]:
+        drain = asyncio.create_task(self._end_with_process())
+        try:
+            while True:
+                chunk = await self._next_chunk()
+                if chunk:
+                    yield chunk
+                if self._ended and not self._frames:
+                    return
+        finally:
+            drain.cancel()
+            self._ended = True
+            self._room.set()
+            closed()
+
+    async def _next_chunk(self) -> bytes:
+        try:
+            async with asyncio.timeout(KEEPALIVE_SECONDS):
+                await self._wake.wait()
+        except TimeoutError:
+            if self._expires_at is not None and self._expires_at < time.time():
+                self._fail(TokenExpired())
+            else:
+                return b": keep-alive\n\n"
+        chunk = b"".join(self._frames)
+        self._frames.clear()
+        self._bytes = 0
+        self._room.set()
+        if not self._ended:
+            self._wake.clear()
+        return chunk
+
+    async def _end_with_process(self) -> None:
+        await self._draining.wait()
+        self._ended = True
+        self._wake.set()
+        self._room.set()

@@ -1,0 +1,86 @@
+"""The web server process: uvicorn, with a WebSocket protocol that lends its transport, and an orderly end."""
+
+import socket
+
+import uvicorn
+from django.conf import settings
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
+from websockets.protocol import OPEN
+
+from fleetlm.sockets.outbox import WIRE
+from observability.health import begin_drain
+from runtime.core import current
+
+
+class SocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's protocol; the application may write whole frames to the transport itself (`fleetlm.sockets.outbox.Wire`)."""
+
+    def handle_connect(self, event: Request) -> None:
+        """Lend this connection to the application, which starts on the loop's next turn."""
+        super().handle_connect(event)
+        if not self.handshake_complete:
+            self.scope["extensions"][WIRE] = self  # type: ignore[index]
+
+    def write(self, data: bytes) -> None:
+        """Write whole WebSocket frames, unless the connection is on its way out."""
+        if self.handshake_complete and not self.close_sent and self.conn.state is OPEN:
+            self.transport.write(data)
+
+    def unsent(self) -> int:
+        """Bytes that the peer has not taken yet."""
+        return self.transport.get_write_buffer_size()
+
+    async def room(self) -> None:
+        """Return when the transport has room."""
+        await self.writable.wait()
+
+    def abort(self) -> None:
+        """Drop the connection now."""
+        self.transport.abort()
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server. At its end it first answers what is under way, then closes sockets with 1012."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say that the process drains, let queued appends be answered, then close everything."""
+        begin_drain()
+        runtime = current()
+        runtime.draining.set()
+        await runtime.appender.settle(settings.FLEETLM.drain_seconds / 4)
+        await super().shutdown(sockets)
+
+
+def serve(*, reuse_port: bool = False) -> None:
+    """Run one web process on HOST and PORT until SIGTERM or SIGINT."""
+    config = settings.FLEETLM
+    uvicorn_config = uvicorn.Config(
+        "fleetlm.asgi:application",
+        host=config.host,
+        port=config.port,
+        loop="uvloop",
+        http="httptools",
+        ws=SocketProtocol,
+        ws_max_size=config.request_bytes,
+        ws_per_message_deflate=False,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=config.trusted_proxy,
+        server_header=False,
+        timeout_graceful_shutdown=max(int(config.drain_seconds), 1),
+        backlog=4_096,
+    )
+    listener = _listen(config.host, config.port, reuse_port=reuse_port)
+    Server(uvicorn_config).run(sockets=[listener])
+
+
+def _listen(host: str, port: int, *, reuse_port: bool) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if reuse_port:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind((host, port))
+    return listener

@@ -1,0 +1,69 @@
+"""Every path. The API's are served by the lean handler, the others by Django's own."""
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from conversations.errors import NotFound
+#from fleetlm.api.agents import AgentDetail, Agents
+from fleetlm.api.base import error_response
+from fleetlm.api.conversations import (
+    ConversationDetail,
+    Conversations,
+    ConversationState,
+    MemberDetail,
+    Members,
+)
+from fleetlm.api.inbox import Inbox, InboxEvents
+from fleetlm.api.messages import Events, Messages, Read
+from fleetlm.api.participants import ParticipantDetail, Participants
+from fleetlm.api.tokens import Tokens
+from fleetlm.errors import InternalError
+from fleetlm.playground import playground
+from observability import health_views
+from observability.metrics_view import metrics
+
+_conversation = "api/conversations/<str:key>"
+
+urlpatterns = [
+    path("", playground),
+    path("admin/", admin.site.urls),
+    path("health", health_views.summary),
+    path("health/live", health_views.live),
+    path("health/ready", health_views.ready),
+    path("metrics", metrics),
+    path("api/schema", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs", SpectacularSwaggerView.as_view(url_name="schema")),
+    path("api/conversations", Conversations.as_view()),
+    path(_conversation, ConversationDetail.as_view()),
+    path(f"{_conversation}/messages", Messages.as_view()),
+    path(f"{_conversation}/events", Events.as_view()),
+    path(f"{_conversation}/read", Read.as_view()),
+    path(f"{_conversation}/participants", Members.as_view()),
+    path(f"{_conversation}/participants/<str:participant_id>", MemberDetail.as_view()),
+    path(f"{_conversation}/close", ConversationState.as_view(state="closed")),
+    path(f"{_conversation}/archive", ConversationState.as_view(state="archived")),
+    path(f"{_conversation}/reopen", ConversationState.as_view(state="open")),
+    path("api/inbox/<str:participant_id>", Inbox.as_view()),
+    path("api/inbox/<str:participant_id>/events", InboxEvents.as_view()),
+    path("api/participants", Participants.as_view()),
+    path("api/participants/<str:participant_id>", ParticipantDetail.as_view()),
+#    path("api/agents", Agents.as_view()),
+#    path("api/agents/<str:agent_id>", AgentDetail.as_view()),
+    path("api/tokens", Tokens.as_view()),
+]
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Nothing at this path, in the shape of every error."""
+    return error_response(NotFound("There is nothing at this path; /api/docs lists what there is."))
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """A fault of ours, in the shape of every error."""
+    return error_response(InternalError())
+
+
+handler404 = not_found
+handler500 = server_error

@@ -1,0 +1,113 @@
+"""Reads of the inbox: entries, and the versions that keep a cached snapshot honest."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from conversations import rules
+from conversations.append import timestamp
+
+Connection = AsyncConnection[tuple[Any, ...]]
+
+LISTED_PARTICIPANTS = 50
+"""The most participants that an entry lists; a larger conversation is listed in part."""
+
+
+# For each membership asked for: one probe each of conversation, cursor and mentions, and a short scan of the members.
+_ENTRY = f"""
+SELECT m.participant_id, c.id, c.key, c.kind, c.title, c.state, c.last_message, c.updated_at, m.muted,
+       r.last_read_seq, greatest(c.countable - r.countable, 0),
+       (SELECT count(*) FROM inbox_mention x
+        WHERE x.participant_id = m.participant_id AND x.conversation_id = c.id AND x.seq > r.last_read_seq),
+       ARRAY(SELECT o.participant_id FROM conversations_membership o
+             WHERE o.conversation_id = c.id ORDER BY o.id LIMIT {LISTED_PARTICIPANTS}),
+       c.last_seq, c.version
+FROM conversations_membership m
+JOIN conversations_conversation c ON c.id = m.conversation_id
+JOIN inbox_readcursor r ON r.participant_id = m.participant_id AND r.conversation_id = m.conversation_id
+"""
+SELECT_ENTRIES = (
+    f"{_ENTRY} JOIN unnest(%s::text[], %s::bigint[]) AS asked (participant_id, conversation_id)"
+    " ON asked.participant_id = m.participant_id AND asked.conversation_id = m.conversation_id"
+)
+
+# The newest conversations of one participant with what their entries depend on: no subqueries, no JSON.
+SELECT_VERSIONS = """
+SELECT c.id, c.last_seq, c.version, r.last_read_seq
+FROM conversations_membership m
+JOIN conversations_conversation c ON c.id = m.conversation_id
+JOIN inbox_readcursor r ON r.participant_id = m.participant_id AND r.conversation_id = m.conversation_id
+WHERE m.participant_id = %s AND c.state <> 'archived' ORDER BY c.updated_at DESC LIMIT %s
+"""
+
+# Messages of the last seconds, by the time-ordered primary key: what repairs inboxes whose hints were lost.
+SELECT_RECENT = """
+SELECT conversation_id, max(seq) FROM conversations_message WHERE id > %s GROUP BY conversation_id
+"""
+
+SELECT_LOCAL_MEMBERS = """
+SELECT participant_id, conversation_id FROM conversations_membership
+WHERE conversation_id = ANY(%s) AND participant_id = ANY(%s)
+"""
+
+SELECT_MEMBERS = """
+SELECT m.participant_id, p.kind, p.display_name, m.role, coalesce(r.last_read_seq, 0)
+FROM conversations_membership m
+JOIN conversations_participant p ON p.id = m.participant_id
+LEFT JOIN inbox_readcursor r ON r.participant_id = m.participant_id AND r.conversation_id = m.conversation_id
+WHERE m.conversation_id = %s ORDER BY m.id LIMIT %s
+"""
+
+
+def _entry(row: Sequence[Any]) -> dict[str, Any]:
+    return {
+        "key": row[2],
+        "dm_key": row[2] if rules.is_dm(row[2]) else None,
+        "kind": row[3],
+        "title": row[4],
+        "state": row[5],
+        "participants": row[12],
+        "last_message": row[6],
+        "unread_count": row[10],
+        "mention_count": row[11],
+        "last_read_seq": row[9],
+        "muted": row[8],
+        "updated_at": timestamp(row[7]),
+    }
+
+
+async def entries(
+    connection: Connection, asked: Sequence[tuple[str, int]]
+) -> dict[tuple[str, int], dict[str, Any]]:
+    """The inbox entries of these (participant id, conversation id) pairs that are memberships."""
+    columns = [list(column) for column in zip(*asked, strict=True)]
+    cursor = await connection.execute(SELECT_ENTRIES, columns)
+    return {(row[0], row[1]): _entry(row) for row in await cursor.fetchall()}
+
+
+async def versions(connection: Connection, participant_id: str, limit: int) -> dict[int, list[int]]:
+    """What the participant's newest entries depend on, newest first: conversation id → its version numbers."""
+    cursor = await connection.execute(SELECT_VERSIONS, (participant_id, limit))
+    return {row[0]: list(row[1:]) for row in await cursor.fetchall()}
+
+
+async def recent_conversations(connection: Connection, since: Any) -> dict[int, int]:
+    """Conversations written to since this UUIDv7 (a time), with their newest seq."""
+    cursor = await connection.execute(SELECT_RECENT, (since,))
+    return {row[0]: row[1] for row in await cursor.fetchall()}
+
+
+async def memberships_among(
+    connection: Connection, conversation_ids: Sequence[int], participant_ids: Sequence[str]
+) -> list[tuple[str, int]]:
+    """The (participant id, conversation id) pairs of these participants in these conversations."""
+    cursor = await connection.execute(SELECT_LOCAL_MEMBERS, (list(conversation_ids), list(participant_ids)))
+    return [(row[0], row[1]) for row in await cursor.fetchall()]
+
+
+async def members(connection: Connection, conversation_id: int, limit: int) -> list[dict[str, Any]]:
+    """The first `limit` members: `{id, kind, display_name, role, last_read_seq}` each."""
+    cursor = await connection.execute(SELECT_MEMBERS, (conversation_id, limit))
+    names = ("id", "kind", "display_name", "role", "last_read_seq")
+    return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]

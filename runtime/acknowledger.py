@@ -1,0 +1,72 @@
+"""Gives delivery streams back in batches: whatever waits when the last commit returns goes out as one statement."""
+
+import asyncio
+
+import psycopg
+
+from agents import store
+from agents.calls import Finish
+from runtime.database import Pool
+from runtime.outage import DATABASE_AWAY, Outage
+
+BATCH = 500
+
+
+class Acknowledger:
+    """Writes the ends of calls. While Postgres is away they wait."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._waiting: list[tuple[Finish, asyncio.Future[float | None]]] = []
+        self._wake = asyncio.Event()
+        self._outage = Outage("the outcome of agent calls")
+
+    async def finish(self, finish: Finish) -> float | None:
+        """Give a stream back; returns after the commit with the seconds until it is due again.
+
+        None: there is nothing to do for now, or the lease was lost and nothing was changed. Raises `psycopg.Error`
+        for what is no outage.
+        """
+        future: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((finish, future))
+        self._wake.set()
+        return await future
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                # Those whose delivery was cancelled meanwhile are another dispatcher's business.
+                self._waiting = [waiting for waiting in self._waiting if not waiting[1].done()]
+                await self._write(self._waiting[:BATCH])
+
+    async def _write(self, batch: list[tuple[Finish, asyncio.Future[float | None]]]) -> None:
+        if not batch:
+            return
+        try:
+            async with self._pool.connection() as connection:
+                due = await store.finish(connection, [finish for finish, _ in batch])
+        except DATABASE_AWAY as error:
+            await asyncio.sleep(self._outage.pause(error))
+            return
+        except psycopg.Error as error:
+            self._answer(batch, error)
+        else:
+            self._outage.over()
+            self._answer(batch, due)
+
+    def _answer(
+        self,
+        batch: list[tuple[Finish, asyncio.Future[float | None]]],
+        outcome: dict[int, float | None] | psycopg.Error,
+    ) -> None:
+        del self._waiting[: len(batch)]
+        for finish, future in batch:
+            if future.done():
+                continue
+            if isinstance(outcome, psycopg.Error):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome.get(finish.stream.id))

@@ -1,0 +1,182 @@
+"""Group commit: whatever waits when the last commit returns goes out as one transaction.
+
+One appender for each process. Its queue is bounded in items and bytes; what does not fit is refused at once, so that a
+caller learns of it while it can still do something else.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+
+import psycopg
+from psycopg_pool import PoolTimeout
+
+from conversations.append import AppendRequest, Appended
+from conversations.errors import FleetLMError, InvalidRequest, Overloaded, Unavailable
+from observability import metrics
+from runtime.batch import Committed, MembersCache, commit_batch
+from runtime.database import Pool
+
+logger = logging.getLogger(__name__)
+
+TRIES = 5
+"""How often a batch is tried again when Postgres chose it as the victim of a deadlock."""
+
+MEMBERS_CACHED = 20_000
+"""Conversations whose members are kept in memory."""
+
+_RETRYABLE = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    request: AppendRequest
+    size: int
+    future: asyncio.Future[Appended]
+    since: float
+
+
+class Appender:
+    """Takes appends, commits them in batches and answers each one after its commit."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        on_commit: Callable[[Committed], None],
+        batch_items: int,
+        queue_items: int,
+        queue_bytes: int,
+    ) -> None:
+        self._pool = pool
+        self._on_commit = on_commit
+        self._batch_items = batch_items
+        self._queue_items = queue_items
+        self._queue_bytes = queue_bytes
+        self._queue: deque[_Waiting] = deque()
+        self._bytes = 0
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._cache = MembersCache(MEMBERS_CACHED)
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to commit."""
+        self._task = asyncio.create_task(self._run(), name="appender")
+
+    async def stop(self, timeout: float) -> None:
+        """Commit what waits, for at most `timeout` seconds; what is left is answered with `Unavailable`."""
+        if self._task is None:
+            return
+        await self.settle(timeout)
+        if self._queue:
+            logger.error("Stopped with %d appends not committed", len(self._queue))
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        for waiting in self._queue:
+            _fail(waiting, Unavailable())
+
+    async def settle(self, timeout: float) -> None:
+        """Return when nothing waits, or after `timeout` seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._idle.wait()
+
+    def submit(self, request: AppendRequest) -> asyncio.Future[Appended]:
+        """Queue one append; the future is done after its commit. Raises `Overloaded` when the queue is full."""
+        size = len(request.text) + 256
+        if len(self._queue) >= self._queue_items or self._bytes + size > self._queue_bytes:
+            metrics.APPENDS.labels("refused").inc()
+            raise Overloaded(retry_after=1)
+        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Waiting(request, size, future, perf_counter()))
+        self._bytes += size
+        metrics.APPEND_QUEUE_MESSAGES.inc()
+        self._idle.clear()
+        self._wake.set()
+        return future
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._queue:
+                await self._commit(self._take())
+            self._idle.set()
+
+    def _take(self) -> list[_Waiting]:
+        batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._batch_items))]
+        self._bytes -= sum(waiting.size for waiting in batch)
+        metrics.APPEND_QUEUE_MESSAGES.dec(len(batch))
+        # Nobody waits for these any more: a request that was cut off before its turn stores nothing.
+        return [waiting for waiting in batch if not waiting.future.cancelled()]
+
+    async def _commit(self, batch: list[_Waiting]) -> None:
+        if not batch:
+            return
+        try:
+            committed = await self._transaction([waiting.request for waiting in batch])
+        except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError) as error:
+            await self._one_by_one(batch, error)
+        except (psycopg.OperationalError, PoolTimeout, OSError) as error:
+            logger.warning("Appends refused, Postgres does not answer: %s", error)
+            _fail_all(batch, Unavailable())
+        except Exception as error:  # noqa: BLE001  # whatever it is, every caller gets an answer and the appender lives
+            logger.exception("An append batch failed")
+            _fail_all(batch, error)
+        else:
+            self._on_commit(committed)
+            _answer(batch, committed)
+
+    async def _one_by_one(self, batch: list[_Waiting], error: Exception) -> None:
+        """A value that Postgres refuses fails alone: the others of its batch are tried again without it."""
+        if len(batch) > 1:
+            for waiting in batch:
+                await self._commit([waiting])
+            return
+        logger.error("Postgres refused an append: %s", error)
+        _fail_all(batch, InvalidRequest("This message cannot be stored."))
+
+    async def _transaction(self, requests: list[AppendRequest]) -> Committed:
+        for left in reversed(range(TRIES)):
+            try:
+                async with self._pool.connection() as connection:
+                    return await commit_batch(connection, requests, self._cache)
+            except _RETRYABLE:
+                if not left:
+                    raise
+        raise AssertionError("unreachable")
+
+
+def _answer(batch: list[_Waiting], committed: Committed) -> None:
+    now = perf_counter()
+    metrics.APPEND_BATCH_MESSAGES.observe(len(batch))
+    stored = 0
+    for waiting, outcome in zip(batch, committed.outcomes, strict=True):
+        if isinstance(outcome, FleetLMError):
+            _fail(waiting, outcome, "refused")
+            continue
+        metrics.APPEND_SECONDS.observe(now - waiting.since)
+        stored += not outcome.deduplicated
+        if not waiting.future.done():
+            waiting.future.set_result(outcome)
+    metrics.APPENDS.labels("stored").inc(stored)
+    metrics.APPENDS.labels("deduplicated").inc(
+        sum(isinstance(o, Appended) for o in committed.outcomes) - stored
+    )
+
+
+def _fail_all(batch: list[_Waiting], error: Exception) -> None:
+    for waiting in batch:
+        _fail(waiting, error)
+
+
+def _fail(waiting: _Waiting, error: Exception, outcome: str = "failed") -> None:
+    metrics.APPENDS.labels(outcome).inc()
+    if not waiting.future.done():
+        waiting.future.set_exception(error)

@@ -1,0 +1,91 @@
+"""One append transaction: lock, look, decide, write, commit. Two round trips to Postgres, whatever the batch's size."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from uuid_utils.compat import uuid7
+
+import agents.store
+import inbox.store
+from conversations import rules, store
+from conversations.append import AppendRequest, Head, Known, Members, Message, Outcome, plan
+from runtime.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a transaction did: an outcome for each request, and what changed for whoever follows."""
+
+    outcomes: list[Outcome]
+    messages: list[Message]
+    heads: dict[int, Head]
+    members: dict[int, Members]
+    agents_due: bool
+
+
+class MembersCache:
+    """Members by conversation, good for as long as the locked row shows the same version. Bounded, least used out first."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._members: OrderedDict[int, tuple[int, Members]] = OrderedDict()
+
+    async def load(self, connection: Connection, heads: Sequence[Head]) -> dict[int, Members]:
+        """The members of these locked conversations: from memory where the version agrees, else from Postgres."""
+        stale = [head for head in heads if self._version(head.id) != head.version]
+        if stale:
+            fresh = await store.select_members(connection, [head.id for head in stale])
+            for head in stale:
+                self._members[head.id] = (head.version, fresh[head.id])
+        found = {}
+        for head in heads:
+            self._members.move_to_end(head.id)
+            found[head.id] = self._members[head.id][1]
+        while len(self._members) > max(self._limit, len(heads)):
+            self._members.popitem(last=False)
+        return found
+
+    def _version(self, conversation_id: int) -> int | None:
+        entry = self._members.get(conversation_id)
+        return entry[0] if entry else None
+
+
+async def commit_batch(
+    connection: Connection, requests: Sequence[AppendRequest], cache: MembersCache
+) -> Committed:
+    """Append all of these in one transaction; returns after the commit. Raises `psycopg.Error` if nothing was stored."""
+    async with connection.pipeline(), connection.transaction():
+        heads = await store.lock_heads(connection, {request.key for request in requests})
+        members = await cache.load(connection, list(heads.values())) if heads else {}
+        known = Known(
+            heads=heads,
+            members=members,
+            duplicates=await store.select_duplicates(connection, requests),
+            senders=await store.select_senders(connection, requests),
+        )
+        planned = plan(requests, known, datetime.now(UTC), uuid7)
+        if planned.messages:
+            await _write(connection, planned.messages, heads, members)
+        due = await _mark_agents_due(connection, planned.messages)
+    return Committed(
+        planned.outcomes, planned.messages, {head.id: head for head in heads.values()}, members, due
+    )
+
+
+async def _write(
+    connection: Connection, messages: list[Message], heads: dict[str, Head], members: dict[int, Members]
+) -> None:
+    await store.insert_messages(connection, messages)
+    await store.update_heads(connection, [head for head in heads.values() if head.changed])
+    await inbox.store.advance_senders(connection, messages, members)
+    await inbox.store.insert_mentions(connection, messages)
+
+
+async def _mark_agents_due(connection: Connection, messages: list[Message]) -> bool:
+    triggers = {(m.conversation_id, m.sender_id) for m in messages if rules.counts_as_unread(m.kind)}
+    if not triggers:
+        return False
+    conversation_ids, sender_ids = (list(column) for column in zip(*sorted(triggers), strict=True))
+    return bool(await agents.store.mark_due(connection, conversation_ids, sender_ids))

@@ -1,0 +1,54 @@
+"""The Postgres connections of a process's async work: one small pool, prepared statements, short timeouts."""
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import orjson
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db import connections
+from psycopg import AsyncConnection
+from psycopg.types.json import set_json_loads
+from psycopg_pool import AsyncConnectionPool
+
+Connection = AsyncConnection[tuple[Any, ...]]
+Pool = AsyncConnectionPool[Connection]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+LOCK_TIMEOUT_MS = 5_000
+STATEMENT_TIMEOUT_MS = 15_000
+
+set_json_loads(orjson.loads)
+
+
+def make_pool(size: int | None = None) -> Pool:
+    """A pool of autocommit connections, not yet open. A caller waits at most 5 s for one (`PoolTimeout`)."""
+    return AsyncConnectionPool(
+        settings.FLEETLM.database_url,
+        connection_class=AsyncConnection[tuple[Any, ...]],
+        kwargs={
+            "autocommit": True,
+            "prepare_threshold": 2,
+            "connect_timeout": 5,
+            "options": f"-c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS} -c TimeZone=UTC",
+        },
+        min_size=2,
+        max_size=size or settings.FLEETLM.database_pool,
+        timeout=5,
+        max_idle=300,
+        open=False,
+    )
+
+
+async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run synchronous ORM work of a cold route in a thread, and give its connection back to Django's pool after it."""
+
+    def work() -> T:
+        try:
+            return function(*args, **kwargs)
+        finally:
+            connections.close_all()
+
+    return await sync_to_async(work, thread_sensitive=False)()

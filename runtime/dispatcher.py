@@ -1,0 +1,195 @@
+"""Calls agents: claims due delivery streams, lets each be delivered, gives them back. See `docs/ARCHITECTURE.md`.
+
+It wakes up by hints of the channel layer, by what it knows to be due, and anyway every `dispatch_poll` seconds: without
+Valkey it is late, never idle.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from time import monotonic
+
+from django.conf import settings
+
+from agents import queries, rules, store
+from agents.calls import ClaimedStream
+from agents.door import Door
+from observability import metrics
+from runtime.acknowledger import Acknowledger
+from runtime.database import Pool
+from runtime.delivery import Append, Courier
+from runtime.outage import DATABASE_AWAY, Outage
+
+logger = logging.getLogger(__name__)
+
+GROUP = "dispatch"
+"""The channel layer group of the dispatchers; a message of type `dispatch.due` wakes them up."""
+
+RELEASE_SECONDS = 2.0
+"""How long a stopping dispatcher tries to give back what it could not finish."""
+
+
+@dataclass(slots=True, eq=False)
+class _InFlight:
+    stream: ClaimedStream
+    task: asyncio.Task[None]
+    renewed_at: float
+
+
+class Dispatcher:
+    """One dispatcher. Any number of them may run, in any number of processes."""
+
+    def __init__(self, pool: Pool, append: Append) -> None:
+        self._pool = pool
+        self._config = config = settings.FLEETLM
+        self._door = Door(
+            timeout=config.agent_timeout,
+            max_bytes=config.agent_response_bytes,
+            connections=config.dispatch_in_flight,
+        )
+        self._courier = Courier(self._door, append)
+        self._acknowledger = Acknowledger(pool)
+        self._in_flight: dict[int, _InFlight] = {}
+        self._per_endpoint: Counter[int] = Counter()
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._backlog = False
+        self._freed = 0
+        self._outage = Outage("calling agents")
+
+    def wake(self) -> None:
+        """Look for due streams now."""
+        self._wake.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Call agents until `stop` is set, then finish what is under way for at most `drain_seconds`."""
+        async with self._door, asyncio.TaskGroup() as group:
+            work = (self._acknowledger.run(), self._renew_leases(), self._stop_with(stop))
+            background = [group.create_task(one) for one in work]
+            await self._claim_until_stopped()
+            await self._drain()
+            for task in background:
+                task.cancel()
+
+    async def _stop_with(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._stopping = True
+        self._wake.set()
+
+    async def _claim_until_stopped(self) -> None:
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                pause = await self._claim()
+                self._outage.over()
+            except DATABASE_AWAY as error:
+                pause = self._outage.pause(error)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+
+    async def _claim(self) -> float:
+        """Take what is due and start its calls; returns the seconds after which to look again."""
+        free = self._config.dispatch_in_flight - len(self._in_flight)
+        if free <= 0:
+            self._backlog, self._freed = True, 0
+            return self._config.dispatch_poll
+        async with self._pool.connection() as connection:
+            streams = await store.claim_due_streams(
+                connection, limit=free, held=self._per_endpoint, lease_seconds=self._config.dispatch_lease
+            )
+            next_due = None if len(streams) == free else await store.seconds_to_next_due(connection)
+            if streams:
+                await self._start(connection, streams)
+        self._backlog = len(streams) == free or (next_due is not None and next_due <= 0)
+        self._freed = 0
+        if next_due is None or next_due <= 0:
+            return self._config.dispatch_poll
+        return min(next_due + 0.001, self._config.dispatch_poll)
+
+    async def _start(self, connection: store.Connection, streams: list[ClaimedStream]) -> None:
+        try:
+            contexts = await queries.contexts(connection, streams)
+            members = await queries.participants(connection, [stream.conversation_id for stream in streams])
+        except BaseException:
+            # They are leased but nobody calls them: back at once, if Postgres can still be told.
+            await self._release(streams)
+            raise
+        now = monotonic()
+        for stream in streams:
+            call = self._deliver(stream, contexts[stream.id], members[stream.conversation_id])
+            entry = _InFlight(stream, asyncio.create_task(call, name=f"delivery-{stream.id}"), now)
+            self._in_flight[stream.id] = entry
+            self._per_endpoint[stream.endpoint_id] += 1
+            entry.task.add_done_callback(lambda task, entry=entry: self._ended(entry, task))
+        metrics.DELIVERIES_IN_FLIGHT.set(len(self._in_flight))
+
+    async def _deliver(
+        self, stream: ClaimedStream, messages: list[rules.ContextMessage], members: list[dict[str, str]]
+    ) -> None:
+        finish = await self._courier.deliver(stream, messages, members)
+        due_in = await self._acknowledger.finish(finish)
+        if due_in is not None and due_in <= self._config.dispatch_poll:
+            self._wake.set()
+
+    def _ended(self, entry: _InFlight, task: asyncio.Task[None]) -> None:
+        if self._in_flight.get(entry.stream.id) is entry:
+            del self._in_flight[entry.stream.id]
+        self._per_endpoint[entry.stream.endpoint_id] -= 1
+        if not self._per_endpoint[entry.stream.endpoint_id]:
+            del self._per_endpoint[entry.stream.endpoint_id]
+        metrics.DELIVERIES_IN_FLIGHT.set(len(self._in_flight))
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # The lease runs out and the call is made again.
+            logger.error("A delivery of stream %d broke", entry.stream.id, exc_info=error)
+        # A claim for every place that becomes free would cost more than it brings: gather some.
+        self._freed += 1
+        if self._backlog and (self._freed >= self._config.dispatch_in_flight // 8 or not self._in_flight):
+            self._wake.set()
+
+    async def _renew_leases(self) -> None:
+        """Hold what takes long. A call whose lease is lost is cancelled: it is another dispatcher's now."""
+        interval = self._config.dispatch_lease / 3
+        outage = Outage("the renewal of leases")
+        while True:
+            await asyncio.sleep(interval)
+            old = [e for e in self._in_flight.values() if monotonic() - e.renewed_at >= interval]
+            if not old:
+                continue
+            now = monotonic()
+            try:
+                async with self._pool.connection() as connection:
+                    held = await store.renew_leases(
+                        connection, [e.stream for e in old], self._config.dispatch_lease
+                    )
+            except DATABASE_AWAY as error:
+                outage.pause(error)
+                continue
+            outage.over()
+            for entry in old:
+                entry.renewed_at = now
+                if entry.stream.id not in held:
+                    entry.task.cancel()
+
+    async def _drain(self) -> None:
+        tasks = {entry.task for entry in self._in_flight.values()}
+        if not tasks:
+            return
+        logger.info("Stopping: %d agent calls may finish", len(tasks))
+        _, late = await asyncio.wait(tasks, timeout=self._config.drain_seconds)
+        unfinished = [entry.stream for entry in self._in_flight.values() if entry.task in late]
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        if unfinished:
+            logger.warning("Stopping: %d agent calls are left to another dispatcher", len(unfinished))
+            await self._release(unfinished)
+
+    async def _release(self, streams: list[ClaimedStream]) -> None:
+        try:
+            async with asyncio.timeout(RELEASE_SECONDS), self._pool.connection() as connection:
+                await store.release(connection, streams)
+        except (TimeoutError, *DATABASE_AWAY) as error:
+            logger.warning("%d leases could not be given back and will run out: %s", len(streams), error)

@@ -1,0 +1,246 @@
+"""Live inboxes: changes are gathered per participant and go out as one `tick`, with one query for the whole process.
+
+A tick shows what Postgres held when its query began. A new subscriber takes no part in queries that began before its snapshot,
+and what comes in before the snapshot has been written waits for it: so a tick never takes a client back.
+"""
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+import orjson
+import psycopg
+from django.conf import settings
+from psycopg_pool import PoolTimeout
+
+from inbox import queries, snapshot
+from observability import metrics
+from runtime.database import Pool
+from runtime.listener import Listener
+from runtime.publisher import Publisher
+from runtime.subscriber import Subscriber
+
+logger = logging.getLogger(__name__)
+
+OVERLAP_SECONDS = 5.0
+"""How far back a repair looks beyond the last one: commits take time and clocks of processes differ."""
+
+DIRECT_MEMBERS = 100
+"""Up to so many members each one's group is told of a message; beyond it one hint goes to every process."""
+
+LARGE = "inbox.large"
+
+
+def group_of(participant_id: str) -> str:
+    """The channel layer group of a participant's inbox."""
+    return f"inbox.{participant_id}"
+
+
+class _Follower:
+    """One subscriber of an inbox, and what it must not see yet."""
+
+    def __init__(self, subscriber: Subscriber, after_flush: int) -> None:
+        self.subscriber = subscriber
+        self.after_flush = after_flush
+        self.held: list[bytes] | None = []
+
+    def tick(self, payload: bytes, flush: int) -> None:
+        if flush <= self.after_flush:
+            return
+        if self.held is not None:
+            self.held.append(payload)
+        else:
+            self.subscriber.write(self.subscriber.address.frame("tick", payload, None))
+
+
+class InboxServer:
+    """The inboxes that are open in this process."""
+
+    def __init__(self, pool: Pool, publisher: Publisher, listener: Listener, process: str) -> None:
+        self._pool = pool
+        self._publisher = publisher
+        self._listener = listener
+        self._process = process
+        self._followers: defaultdict[str, dict[Subscriber, _Follower]] = defaultdict(dict)
+        self._dirty: set[tuple[str, int]] = set()
+        self._large: set[int] = set()
+        self._hinted: dict[int, int] = {}
+        self._flushes = 0
+        self._wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to tick and to repair."""
+        self._listener.follow(LARGE)
+        self._tasks = [
+            asyncio.create_task(self._flush_for_ever(), name="inbox-ticks"),
+            asyncio.create_task(self._repair_for_ever(), name="inbox-repair"),
+        ]
+
+    async def stop(self) -> None:
+        """Stop ticking."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # Who follows.
+
+    async def join(self, participant_id: str, subscriber: Subscriber) -> bytes:
+        """Count a subscriber in and return the snapshot (a JSON array) that it starts from; then call `ready`."""
+        if participant_id not in self._followers:
+            self._listener.follow(group_of(participant_id))
+        self._followers[participant_id][subscriber] = _Follower(subscriber, self._flushes)
+        try:
+            return await self.snapshot(participant_id)
+        except BaseException:
+            self.leave(participant_id, subscriber)
+            raise
+
+    def ready(self, participant_id: str, subscriber: Subscriber) -> None:
+        """The snapshot has been written: what came in meanwhile may follow."""
+        follower = self._followers.get(participant_id, {}).get(subscriber)
+        if follower is not None and follower.held is not None:
+            held, follower.held = follower.held, None
+            for payload in held:
+                subscriber.write(subscriber.address.frame("tick", payload, None))
+
+    def leave(self, participant_id: str, subscriber: Subscriber) -> None:
+        """Forget a subscriber."""
+        followers = self._followers.get(participant_id, {})
+        followers.pop(subscriber, None)
+        if not followers and self._followers.pop(participant_id, None) is not None:
+            self._listener.unfollow(group_of(participant_id))
+
+    async def snapshot(self, participant_id: str) -> bytes:
+        """The participant's inbox entries as a JSON array, newest first."""
+        async with self._pool.connection() as connection:
+            return await snapshot.snapshot(connection, participant_id, settings.FLEETLM.inbox_limit)
+
+    # What has changed.
+
+    def changed(self, conversation_id: int, participant_ids: Iterable[str], seq: int = 0) -> None:
+        """Entries of these participants have changed: tick them here, and tell the other processes."""
+        members = list(participant_ids)
+        self._note(conversation_id, seq)
+        if len(members) > DIRECT_MEMBERS:
+            self._mark_large(conversation_id)
+            self._send(LARGE, {"type": "inbox_large", "conversation": conversation_id, "seq": seq})
+            return
+        for participant_id in members:
+            self._mark(participant_id, conversation_id)
+            self._send(
+                group_of(participant_id),
+                {"type": "inbox", "participant": participant_id, "conversation": conversation_id, "seq": seq},
+            )
+
+    def receive(self, message: dict[str, Any]) -> None:
+        """Take another process's hint."""
+        if message["process"] == self._process:
+            return
+        self._note(message["conversation"], message["seq"])
+        if message["type"] == "inbox_large":
+            self._mark_large(message["conversation"])
+        else:
+            self._mark(message["participant"], message["conversation"])
+
+    def refresh_all(self) -> None:
+        """Hints may have been lost: look at every open inbox again."""
+        self._hinted.clear()
+        task = asyncio.create_task(self._refresh(list(self._followers)), name="inbox-refresh")
+        self._tasks.append(task)
+        task.add_done_callback(self._tasks.remove)
+
+    def _send(self, group: str, message: dict[str, Any]) -> None:
+        message["process"] = self._process
+        self._publisher.send(group, message)
+
+    def _note(self, conversation_id: int, seq: int) -> None:
+        self._hinted[conversation_id] = max(seq, self._hinted.get(conversation_id, 0))
+
+    def _mark(self, participant_id: str, conversation_id: int) -> None:
+        if participant_id in self._followers:
+            self._dirty.add((participant_id, conversation_id))
+            self._wake.set()
+
+    def _mark_large(self, conversation_id: int) -> None:
+        if self._followers:
+            self._large.add(conversation_id)
+            self._wake.set()
+
+    # In the background.
+
+    async def _flush_for_ever(self) -> None:
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(settings.FLEETLM.inbox_tick)
+            self._wake.clear()
+            dirty, self._dirty = self._dirty, set()
+            large, self._large = self._large, set()
+            try:
+                await self._flush(dirty, large)
+            except (psycopg.OperationalError, PoolTimeout, OSError) as error:
+                logger.warning("Inbox ticks wait for Postgres: %s", error)
+                self._dirty |= dirty
+                self._large |= large
+                self._wake.set()
+                await asyncio.sleep(1)
+
+    async def _flush(self, dirty: set[tuple[str, int]], large: set[int]) -> None:
+        self._flushes += 1
+        flush = self._flushes
+        async with self._pool.connection() as connection:
+            if large:
+                dirty.update(
+                    await queries.memberships_among(connection, sorted(large), list(self._followers))
+                )
+            entries = await queries.entries(connection, sorted(dirty)) if dirty else {}
+        updates: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        for (participant_id, _), entry in entries.items():
+            updates[participant_id].append(entry)
+        for participant_id, changed in updates.items():
+            payload = orjson.dumps({"updates": changed})
+            metrics.INBOX_TICKS.inc()
+            for follower in list(self._followers.get(participant_id, {}).values()):
+                follower.tick(payload, flush)
+
+    async def _repair_for_ever(self) -> None:
+        since = time.time()
+        while True:
+            await asyncio.sleep(settings.FLEETLM.repair_interval)
+            now = time.time()
+            try:
+                await self._repair(since - OVERLAP_SECONDS)
+                since = now
+            except (psycopg.OperationalError, PoolTimeout, OSError) as error:
+                logger.warning("Inbox repair waits for Postgres: %s", error)
+
+    async def _repair(self, since: float) -> None:
+        """Tick what was written since then without a hint having come."""
+        if not self._followers:
+            self._hinted.clear()
+            return
+        async with self._pool.connection() as connection:
+            recent = await queries.recent_conversations(connection, _uuid7_at(since))
+            missed = [one for one, seq in recent.items() if seq > self._hinted.get(one, 0)]
+            pairs = (
+                await queries.memberships_among(connection, missed, list(self._followers)) if missed else []
+            )
+        self._hinted = {one: max(seq, self._hinted.get(one, 0)) for one, seq in recent.items()}
+        for participant_id, conversation_id in pairs:
+            self._mark(participant_id, conversation_id)
+
+    async def _refresh(self, participant_ids: list[str]) -> None:
+        for participant_id in participant_ids:
+            async with self._pool.connection() as connection:
+                current = await queries.versions(connection, participant_id, settings.FLEETLM.inbox_limit)
+            for conversation_id in current:
+                self._mark(participant_id, conversation_id)
+
+
+def _uuid7_at(seconds: float) -> UUID:
+    """The smallest UUIDv7 of that time."""
+    return UUID(int=int(seconds * 1_000) << 80)

@@ -1,0 +1,86 @@
+"""The one subscriber of the channel layer in a process: it follows groups and hands what they carry to handlers."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from channels.layers import get_channel_layer
+from redis.exceptions import RedisError
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[dict[str, Any]], None]
+
+RETRY_SECONDS = 0.5
+
+
+class Listener:
+    """Follows groups of the channel layer. While Valkey is away it keeps what it is to follow and tries again."""
+
+    def __init__(self, handlers: dict[str, Handler]) -> None:
+        self._layer = get_channel_layer()
+        self._handlers = handlers
+        self._wanted: dict[str, Callable[[], Awaitable[None]] | None] = {}
+        self._followed: set[str] = set()
+        self._changed = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to follow."""
+        self._tasks.append(asyncio.create_task(self._run(), name="listener"))
+
+    async def stop(self) -> None:
+        """End, and leave every group."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        await self._layer.flush()
+
+    def follow(self, group: str, on_followed: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Follow a group from as soon as Valkey allows; then `on_followed` is awaited once."""
+        self._wanted[group] = on_followed
+        self._changed.set()
+
+    def unfollow(self, group: str) -> None:
+        """Follow it no longer."""
+        self._wanted.pop(group, None)
+        self._changed.set()
+
+    async def _run(self) -> None:
+        channel = await self._channel()
+        self._tasks.append(asyncio.create_task(self._receive(channel), name="listener-receive"))
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            try:
+                await self._apply(channel)
+            except (RedisError, OSError):
+                await asyncio.sleep(RETRY_SECONDS)
+                self._changed.set()
+
+    async def _channel(self) -> str:
+        while True:
+            try:
+                return str(await self._layer.new_channel())
+            except (RedisError, OSError):
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _apply(self, channel: str) -> None:
+        for group in [g for g in self._followed if g not in self._wanted]:
+            await self._layer.group_discard(group, channel)
+            self._followed.discard(group)
+        for group in [g for g in self._wanted if g not in self._followed]:
+            await self._layer.group_add(group, channel)
+            self._followed.add(group)
+            if (on_followed := self._wanted.get(group)) is not None:
+                await on_followed()
+
+    async def _receive(self, channel: str) -> None:
+        while True:
+            message = await self._layer.receive(channel)
+            try:
+                self._handlers[message["type"]](message)
+            except Exception:  # one bad frame of another version must not deafen the process
+                logger.exception("A frame of the channel layer could not be handled")

@@ -1,0 +1,44 @@
+"""`manage.py dispatch`: the process that calls agents. SIGTERM and Ctrl-C let the calls under way finish."""
+
+import asyncio
+import logging
+import signal
+from typing import Any
+
+import uvloop
+from django.core.management.base import BaseCommand
+
+from runtime.core import current
+from runtime.dispatcher import GROUP, Dispatcher
+from runtime.listener import Listener
+
+logger = logging.getLogger(__name__)
+
+
+class Command(BaseCommand):
+    help = "Call agents whose conversations have something new for them. Run as many as you like."
+    requires_system_checks: list[str] = []
+
+    def handle(self, **options: Any) -> None:
+        uvloop.run(serve())
+
+
+async def serve() -> None:
+    """Dispatch until SIGTERM or SIGINT, then drain and return."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    runtime = current()
+    dispatcher = Dispatcher(runtime.pool, runtime.gateway.append)
+    listener = Listener({"dispatch.due": lambda hint: dispatcher.wake()})
+    await runtime.start()
+    listener.start()
+    listener.follow(GROUP)
+    logger.info("Calling agents")
+    try:
+        await dispatcher.run(stop)
+    finally:
+        await runtime.stop()
+        await listener.stop()
+    logger.info("Stopped")

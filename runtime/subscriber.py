@@ -1,0 +1,29 @@
+"""What a session needs to know of those who follow it. Sockets and event streams implement it at the surface."""
+
+from collections.abc import Hashable
+from typing import Any, Protocol
+
+
+class Address(Hashable, Protocol):
+    """How a frame is written for a subscriber. Subscribers with equal addresses get the same bytes, encoded once."""
+
+    def frame(self, event: str, payload: bytes, seq: int | None) -> Any:
+        """One frame around an encoded JSON payload; `seq` is given for messages of the log."""
+
+
+class Subscriber(Protocol):
+    """One socket's join of a topic, or one event stream."""
+
+    participant_id: str | None
+    """Whose rights it has; None for a server, which may read everything."""
+
+    address: Address
+
+    def write(self, frame: Any) -> None:
+        """Take a frame made by this subscriber's address. Never blocks, never raises."""
+
+    async def drained(self) -> None:
+        """Return when there is room again: what a long replay waits for."""
+
+    def end(self, reason: str) -> None:
+        """The topic is over for this subscriber: `removed`, `deleted`."""

@@ -1,0 +1,31 @@
+"""Who is typing in one conversation. It ends by itself, so that a lost `off` cannot keep someone typing for ever."""
+
+import asyncio
+from collections.abc import Callable
+
+TYPING_SECONDS = 6.0
+
+
+class Typing:
+    """Tells `changed(participant_id, on)` of each change."""
+
+    def __init__(self, changed: Callable[[str, bool], None]) -> None:
+        self._changed = changed
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    def set(self, participant_id: str, on: bool) -> None:
+        """Someone types, or has stopped. Said again, it starts the six seconds again."""
+        timer = self._timers.pop(participant_id, None)
+        if timer is not None:
+            timer.cancel()
+        if on:
+            loop = asyncio.get_running_loop()
+            self._timers[participant_id] = loop.call_later(TYPING_SECONDS, self.set, participant_id, False)
+        if on != (timer is not None):
+            self._changed(participant_id, on)
+
+    def stop(self) -> None:
+        """Forget everyone, silently."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()

@@ -1,0 +1,53 @@
+"""A process that serves two requests with tracing set up as the environment says, and reports what it saw as JSON."""
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+import django
+
+from observability import traces
+
+
+async def inner(scope: Any, receive: Any, send: Any) -> None:
+    if scope["path"] == "/broken":
+        raise RuntimeError("as asked for")
+    if scope["path"] != "/health/live":
+        with traces.span("append", messages=3):
+            scope["seen"] = traces.outgoing_headers()
+    await send({"type": "http.response.start", "status": 201, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def request(app: Any, path: str) -> dict[str, str]:
+    headers = [(b"traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), (b"x-request-id", b"mine")]
+    scope = {"type": "http", "method": "POST", "path": path, "headers": headers, "scheme": "http"}
+
+    async def send(event: Any) -> None:
+        return
+
+    try:
+        await app(scope, None, send)
+    except RuntimeError:
+        return {}
+    return scope.get("seen", {})  # type: ignore[return-value]
+
+
+async def main() -> None:
+    from observability.asgi import ObservedApp
+    from observability.routes import RouteTable
+
+    on = traces.configure_tracing("fleetlm-tests")
+    app = ObservedApp(inner, RouteTable(["/api/conversations/{key}/messages", "/broken"]))
+    headers = await request(app, "/api/conversations/a:b/messages")
+    await request(app, "/broken")
+    await request(app, "/health/live")
+    traces.stop_tracing()
+    loaded = any(name.startswith("opentelemetry.") for name in sys.modules)
+    sys.stdout.write(json.dumps({"on": on, "headers": headers, "loaded": loaded}))
+
+
+if __name__ == "__main__":
+    django.setup()
+    asyncio.run(main())
