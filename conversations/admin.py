@@ -71,6 +71,7 @@ class MemberInline(InlineBase):
 
     model = Membership
     fields = ("participant", "role", "joined_seq", "muted", "created_at")
+    readonly_fields = fields
     verbose_name_plural = (
         f"The first {MEMBERS_SHOWN} members (changed through the API, which tells everyone concerned)"
     )

@@ -114,9 +114,7 @@ class Plan:
     messages: list[Message] = field(default_factory=list)
 
 
-def plan(
-    requests: Sequence[AppendRequest], known: Known, now: datetime, new_id: Callable[[], UUID]
-) -> Plan:
+def plan(requests: Sequence[AppendRequest], known: Known, now: datetime, new_id: Callable[[], UUID]) -> Plan:
     """Decide a batch. Seqs continue each conversation's `last_seq` without a hole; heads are moved in place."""
     result = Plan()
     duplicates = dict(known.duplicates)

@@ -144,4 +144,6 @@ class Unavailable(FleetLMError):
 
     code = "unavailable"
     status = 503
-    message = "The database cannot be reached right now; try again shortly. Nothing of this request was confirmed."
+    message = (
+        "The database cannot be reached right now; try again shortly. Nothing of this request was confirmed."
+    )

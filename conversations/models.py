@@ -28,8 +28,12 @@ class Participant(models.Model):
     class Meta:
         ordering = ("id",)
         constraints = (
-            models.CheckConstraint(condition=Q(kind__in=["user", "agent", "system"]), name="participant_kind"),
-            models.CheckConstraint(condition=Q(id__regex=r"^[A-Za-z0-9._@-]{1,128}$"), name="participant_id_form"),
+            models.CheckConstraint(
+                condition=Q(kind__in=["user", "agent", "system"]), name="participant_kind"
+            ),
+            models.CheckConstraint(
+                condition=Q(id__regex=r"^[A-Za-z0-9._@-]{1,128}$"), name="participant_id_form"
+            ),
         )
 
     def __str__(self) -> str:
@@ -78,8 +82,12 @@ class Conversation(models.Model):
     class Meta:
         ordering = ("-id",)
         constraints = (
-            models.CheckConstraint(condition=Q(kind__in=["dm", "group", "broadcast"]), name="conversation_kind"),
-            models.CheckConstraint(condition=Q(state__in=["open", "closed", "archived"]), name="conversation_state"),
+            models.CheckConstraint(
+                condition=Q(kind__in=["dm", "group", "broadcast"]), name="conversation_kind"
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=["open", "closed", "archived"]), name="conversation_state"
+            ),
             models.CheckConstraint(
                 condition=Q(kind="dm", key__contains=":") | (~Q(kind="dm") & ~Q(key__contains=":")),
                 name="conversation_key_form",

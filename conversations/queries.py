@@ -70,9 +70,7 @@ async def page_before(connection: Connection, conversation_id: int, before: int,
     return [message_from_row(row) for row in reversed(await cursor.fetchall())]
 
 
-async def heads(
-    connection: Connection, conversation_ids: Sequence[int]
-) -> dict[int, tuple[UUID, int, int]]:
+async def heads(connection: Connection, conversation_ids: Sequence[int]) -> dict[int, tuple[UUID, int, int]]:
     """Epoch, last seq and version of each of these conversations that still exists."""
     cursor = await connection.execute(SELECT_HEADS, (list(conversation_ids),))
     return {row[0]: (row[1], row[2], row[3]) for row in await cursor.fetchall()}

@@ -31,7 +31,9 @@ class Limits:
 def check_id(value: str, name: str = "id") -> str:
     """The id itself, if it is 1 to 128 characters of `A-Z a-z 0-9 . _ @ -`; raises `InvalidRequest` otherwise."""
     if not _ID.fullmatch(value):
-        raise InvalidRequest(f"{name} must be 1 to {ID_LENGTH} of the characters A-Z a-z 0-9 . _ @ -", field=name)
+        raise InvalidRequest(
+            f"{name} must be 1 to {ID_LENGTH} of the characters A-Z a-z 0-9 . _ @ -", field=name
+        )
     return value
 
 
@@ -87,14 +89,8 @@ def check_json(value: Any, name: str, depth: int) -> None:
     """Raise `InvalidRequest` if a JSON value nests too deep or holds what Postgres cannot keep."""
     if isinstance(value, str):
         _check_json_string(value, name)
-    elif isinstance(value, bool) or value is None:
-        return
-    elif isinstance(value, int):
-        if abs(value) > _MAX_INTEGER:
-            raise InvalidRequest(f"{name} holds an integer of more than 64 bits.", field=name)
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise InvalidRequest(f"{name} holds a number that is not finite.", field=name)
+    elif value is None or isinstance(value, int | float):
+        _check_json_number(value or 0, name)
     elif depth <= 0:
         raise InvalidRequest(f"{name} nests too deep.", field=name)
     elif isinstance(value, dict):
@@ -104,6 +100,13 @@ def check_json(value: Any, name: str, depth: int) -> None:
     else:
         for child in value:
             check_json(child, name, depth - 1)
+
+
+def _check_json_number(value: float, name: str) -> None:
+    if isinstance(value, int) and abs(value) > _MAX_INTEGER:
+        raise InvalidRequest(f"{name} holds an integer of more than 64 bits.", field=name)
+    if not math.isfinite(value):
+        raise InvalidRequest(f"{name} holds a number that is not finite.", field=name)
 
 
 def _check_json_string(value: str, name: str) -> None:

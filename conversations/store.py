@@ -118,7 +118,9 @@ async def select_duplicates(
     asked = [(r.key, r.sender_id, r.client_id) for r in requests if r.client_id is not None]
     if not asked:
         return {}
-    cursor = await connection.execute(SELECT_DUPLICATES, [list(column) for column in zip(*asked, strict=True)])
+    cursor = await connection.execute(
+        SELECT_DUPLICATES, [list(column) for column in zip(*asked, strict=True)]
+    )
     found = [message_from_row(row) for row in await cursor.fetchall()]
     return {(m.conversation, m.sender_id, m.client_id): m for m in found if m.client_id is not None}
 
@@ -224,7 +226,9 @@ def add_members(conversation: Conversation, roles: dict[str, str], *, limit: int
     present = set(conversation.memberships.values_list("participant_id", flat=True))
     new = [one for one in roles if one not in present]
     if len(present) + len(new) > limit:
-        raise InvalidRequest(f"A conversation has at most {limit} members.", field="participants", limit=limit)
+        raise InvalidRequest(
+            f"A conversation has at most {limit} members.", field="participants", limit=limit
+        )
     if conversation.kind == Conversation.Kind.DM and len(present) + len(new) > 2:
         raise Conflict("A dm has exactly two participants; create a group instead.", key=conversation.key)
     Membership.objects.bulk_create(
@@ -281,5 +285,7 @@ def describe(
 
 def touch(conversation: Conversation, **changes: Any) -> None:
     """Write changes to a locked conversation and raise its version, which every cache compares."""
-    Conversation.objects.filter(pk=conversation.pk).update(version=F("version") + 1, updated_at=Now(), **changes)
+    Conversation.objects.filter(pk=conversation.pk).update(
+        version=F("version") + 1, updated_at=Now(), **changes
+    )
     conversation.refresh_from_db()

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fleetlm.settings")
 
@@ -51,11 +51,13 @@ _routed = ProtocolTypeRouter(
     {
         "http": _http,
         "websocket": URLRouter(
-            [path("socket/websocket", SocketConsumer.as_asgi()), path("<path:any>", _no_such_socket)]
+            [
+                path("socket/websocket", SocketConsumer.as_asgi()),
+                path("<path:any>", cast(Any, _no_such_socket)),
+            ]
         ),
         "lifespan": _lifespan,
     }
 )
 
 application: Callable[[Any, Any, Any], Awaitable[None]] = ObservedApp(_routed)
-

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
-INSECURE_SECRET_KEY = "insecure-development-key-do-not-use-in-production-0123456789"
+INSECURE_SECRET_KEY = "insecure-development-key-do-not-use-in-production-0123456789"  # noqa: S105  # refused in production
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 KIB = 1024
@@ -23,7 +23,9 @@ MIB = 1024 * KIB
 class Config(BaseSettings):
     """The settings of one FleetLM process. Raises `pydantic.ValidationError` for a wrong value."""
 
-    model_config = SettingsConfigDict(env_prefix="FLEETLM_", extra="ignore", frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="FLEETLM_", extra="ignore", frozen=True, populate_by_name=True
+    )
 
     environment: Literal["development", "production"] = Field(
         "production",
@@ -50,7 +52,9 @@ class Config(BaseSettings):
         description="Valkey or Redis, as a URL. Several, separated by commas, shard the channel layer.",
     )
     host: str = Field("127.0.0.1", alias="HOST", description="The address that the web process listens on.")
-    port: int = Field(4000, alias="PORT", ge=0, le=65535, description="The port that the web process listens on.")
+    port: int = Field(
+        4000, alias="PORT", ge=0, le=65535, description="The port that the web process listens on."
+    )
     public_url: str = Field(
         "", description="How agents reach this server, for `reply_url`. Default: `http://HOST:PORT`."
     )
@@ -60,7 +64,11 @@ class Config(BaseSettings):
         description="Where `manage.py up` keeps the embedded engines, their logs and its generated secrets.",
     )
     web_concurrency: int = Field(
-        1, alias="WEB_CONCURRENCY", ge=1, le=64, description="Web processes that `manage.py serve` runs behind one port."
+        1,
+        alias="WEB_CONCURRENCY",
+        ge=1,
+        le=64,
+        description="Web processes that `manage.py serve` runs behind one port.",
     )
     allowed_hosts: Annotated[list[str], NoDecode] = Field(
         default_factory=lambda: ["localhost", "127.0.0.1", "[::1]"],
@@ -73,32 +81,52 @@ class Config(BaseSettings):
     trusted_proxy: bool = Field(
         False, description="Trust `X-Forwarded-Proto` and `X-Forwarded-For` of a proxy in front."
     )
-    log_format: Literal["json", "text"] = Field("json", description="The form of log lines on standard error.")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The lowest level logged.")
+    log_format: Literal["json", "text"] = Field(
+        "json", description="The form of log lines on standard error."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="The lowest level logged."
+    )
 
     text_bytes: int = Field(32 * KIB, gt=0, description="The longest `text` of a message, in bytes of UTF-8.")
-    content_bytes: int = Field(64 * KIB, gt=0, description="The largest `content` and `metadata` together, in bytes.")
-    request_bytes: int = Field(256 * KIB, gt=0, description="The largest request body or socket frame, in bytes.")
+    content_bytes: int = Field(
+        64 * KIB, gt=0, description="The largest `content` and `metadata` together, in bytes."
+    )
+    request_bytes: int = Field(
+        256 * KIB, gt=0, description="The largest request body or socket frame, in bytes."
+    )
     json_depth: int = Field(32, gt=0, le=200, description="How deeply JSON of a client may nest.")
     members_max: int = Field(10_000, gt=1, description="The most members of one conversation.")
     topics_per_socket: int = Field(200, gt=0, description="The most topics that one socket may have joined.")
     sends_in_flight_per_socket: int = Field(
-        256, gt=0, description="Sends of one socket that may wait for their commit; more are refused as overloaded."
+        256,
+        gt=0,
+        description="Sends of one socket that may wait for their commit; more are refused as overloaded.",
     )
     socket_buffer_bytes: int = Field(
         MIB, gt=0, description="A socket with more unsent bytes than this is closed with code 4008."
     )
 
     append_queue_items: int = Field(
-        10_000, gt=0, description="Appends that may wait in one process; more are refused with 503 overloaded."
+        10_000,
+        gt=0,
+        description="Appends that may wait in one process; more are refused with 503 overloaded.",
     )
     append_queue_bytes: int = Field(
-        64 * MIB, gt=0, description="Bytes of appends that may wait in one process; more are refused likewise."
+        64 * MIB,
+        gt=0,
+        description="Bytes of appends that may wait in one process; more are refused likewise.",
     )
     append_batch_items: int = Field(256, gt=0, description="The most messages of one transaction.")
-    database_pool: int = Field(10, gt=0, description="Postgres connections of one process for its async work.")
-    session_tail_messages: int = Field(200, ge=0, description="Newest messages kept hot per live conversation.")
-    session_tail_bytes: int = Field(256 * KIB, ge=0, description="Bytes of newest messages kept hot per live conversation.")
+    database_pool: int = Field(
+        10, gt=0, description="Postgres connections of one process for its async work."
+    )
+    session_tail_messages: int = Field(
+        200, ge=0, description="Newest messages kept hot per live conversation."
+    )
+    session_tail_bytes: int = Field(
+        256 * KIB, ge=0, description="Bytes of newest messages kept hot per live conversation."
+    )
     repair_interval: float = Field(
         2.0, gt=0, description="Seconds between comparisons of live conversations with Postgres."
     )
@@ -106,32 +134,52 @@ class Config(BaseSettings):
         500, ge=0, description="Sockets of one conversation beyond which presence is no longer announced."
     )
     inbox_limit: int = Field(1_000, gt=0, description="Newest conversations of an inbox snapshot.")
-    inbox_tick: float = Field(0.1, gt=0, description="Seconds over which inbox changes are gathered into one tick.")
+    inbox_tick: float = Field(
+        0.1, gt=0, description="Seconds over which inbox changes are gathered into one tick."
+    )
     auth_cache_seconds: float = Field(
-        5.0, ge=0, description="Seconds for which an API key is remembered; the longest a revoked one still works."
+        5.0,
+        ge=0,
+        description="Seconds for which an API key is remembered; the longest a revoked one still works.",
     )
     token_ttl: int = Field(3_600, gt=0, description="Default lifetime of a participant token, in seconds.")
-    token_ttl_max: int = Field(30 * 86_400, gt=0, description="Longest lifetime of a participant token, in seconds.")
-    jwt_issuer: str = Field("", description="`iss` that tokens of your own issuer must carry; used with the next one.")
-    jwt_jwks_url: str = Field("", description="JWKS URL of your own issuer of participant tokens (RS256 or ES256).")
+    token_ttl_max: int = Field(
+        30 * 86_400, gt=0, description="Longest lifetime of a participant token, in seconds."
+    )
+    jwt_issuer: str = Field(
+        "", description="`iss` that tokens of your own issuer must carry; used with the next one."
+    )
+    jwt_jwks_url: str = Field(
+        "", description="JWKS URL of your own issuer of participant tokens (RS256 or ES256)."
+    )
     jwt_audience: str = Field("", description="`aud` that tokens of your own issuer must carry, if set.")
-    drain_seconds: float = Field(8.0, gt=0, description="Seconds that a stopping process may take to finish its work.")
+    drain_seconds: float = Field(
+        8.0, gt=0, description="Seconds that a stopping process may take to finish its work."
+    )
 
     agent_timeout: float = Field(15.0, gt=0, description="Seconds that one agent call may take in all.")
     agent_response_bytes: int = Field(MIB, gt=0, description="The largest answer of an agent, in bytes.")
-    agent_context_messages: int = Field(50, gt=0, description="Default number of messages in an agent's context.")
+    agent_context_messages: int = Field(
+        50, gt=0, description="Default number of messages in an agent's context."
+    )
     agent_retry_schedule: Annotated[list[float], NoDecode] = Field(
-        default_factory=lambda: [1, 5, 30, 120, 600, 1_800, 3_600, 10_800, 21_600],
+        default_factory=lambda: [1.0, 5.0, 30.0, 120.0, 600.0, 1_800.0, 3_600.0, 10_800.0, 21_600.0],
         description="Seconds to wait after the 1st, 2nd … failed call, separated by commas; the last one repeats.",
     )
     agent_retry_for: float = Field(
         259_200, gt=0, description="Seconds after the first failed call at which a delivery stream is parked."
     )
-    dispatch_in_flight: int = Field(100, gt=0, description="Agent calls that one dispatcher has under way at once.")
-    dispatch_lease: float = Field(
-        30.0, gt=0, description="Seconds after which another dispatcher may take over a stream; above agent_timeout."
+    dispatch_in_flight: int = Field(
+        100, gt=0, description="Agent calls that one dispatcher has under way at once."
     )
-    dispatch_poll: float = Field(1.0, gt=0, description="Seconds between looks at the due streams without a wake-up.")
+    dispatch_lease: float = Field(
+        30.0,
+        gt=0,
+        description="Seconds after which another dispatcher may take over a stream; above agent_timeout.",
+    )
+    dispatch_poll: float = Field(
+        1.0, gt=0, description="Seconds between looks at the due streams without a wake-up."
+    )
     attempt_days: int = Field(7, gt=0, description="Days that `manage.py prune` keeps attempts by default.")
 
     @model_validator(mode="before")
@@ -145,7 +193,9 @@ class Config(BaseSettings):
     @model_validator(mode="after")
     def _refuse_unsafe(self) -> Self:
         if self.environment != "development" and self.auth == "open":
-            raise ValueError("FLEETLM_AUTH=open is for FLEETLM_ENV=development only; use FLEETLM_AUTH=required")
+            raise ValueError(
+                "FLEETLM_AUTH=open is for FLEETLM_ENV=development only; use FLEETLM_AUTH=required"
+            )
         if self.environment != "development" and self.secret_key == INSECURE_SECRET_KEY:
             raise ValueError("FLEETLM_SECRET_KEY is not set; make one with: openssl rand -hex 32")
         if self.auth == "open" and self.host not in LOOPBACK_HOSTS:
@@ -172,7 +222,7 @@ def load_config() -> Config:
     """The settings of this process. A wrong one ends it with one clear line per fault and exit code 2."""
     data_dir = Path(os.environ.get("FLEETLM_DATA") or PROJECT_ROOT / ".fleetlm")
     try:
-        return Config(_env_file=data_dir / "env")  # type: ignore[call-arg]  # an argument of BaseSettings
+        return Config(_env_file=data_dir / "env")
     except ValidationError as error:
         for fault in error.errors():
             name = ".".join(str(part) for part in fault["loc"])

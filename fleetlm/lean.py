@@ -36,13 +36,14 @@ class LeanHandler(ASGIHandler):
 
     def load_middleware(self, is_async: bool = False) -> None:
         """The short list, around Django's own resolving and calling of the view."""
-        self._view_middleware = []
-        self._template_response_middleware = []
-        self._exception_middleware = []
-        handler: Callable[[HttpRequest], Any] = convert_exception_to_response(self._get_response_async)
+        self._view_middleware: list[Any] = []
+        self._template_response_middleware: list[Any] = []
+        self._exception_middleware: list[Any] = []
+        resolve_and_call: Callable[[HttpRequest], Any] = super()._get_response_async  # type: ignore[misc]
+        handler = convert_exception_to_response(resolve_and_call)
         for path in reversed(MIDDLEWARE):
             handler = convert_exception_to_response(import_string(path)(handler))
-        self._middleware_chain = handler
+        self._chain: Callable[[HttpRequest], Awaitable[HttpResponseBase]] = handler
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request."""
@@ -53,16 +54,14 @@ class LeanHandler(ASGIHandler):
 
     async def _answer(self, scope: Any, body: BytesIO, receive: Any, send: Any) -> None:
         if body is _TOO_LARGE:
-            await self.send_response(
-                error_response(TooLarge(limit=settings.FLEETLM.request_bytes)), send
-            )
+            await self.send_response(error_response(TooLarge(limit=settings.FLEETLM.request_bytes)), send)
             return
         try:
             request = ASGIRequest(scope, body)
         except UnicodeDecodeError:
             await self.send_response(error_response(InvalidRequest("The path is not valid UTF-8.")), send)
             return
-        response: HttpResponseBase = await self._middleware_chain(request)
+        response = await self._chain(request)
         if response.streaming:
             await self._stream(response, receive, send)
         else:

@@ -1,6 +1,7 @@
 """The web server process: uvicorn, with a WebSocket protocol that lends its transport, and an orderly end."""
 
 import socket
+from typing import Any, cast
 
 import uvicorn
 from django.conf import settings
@@ -20,7 +21,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         """Lend this connection to the application, which starts on the loop's next turn."""
         super().handle_connect(event)
         if not self.handshake_complete:
-            self.scope["extensions"][WIRE] = self  # type: ignore[index]
+            extensions = cast(dict[str, Any], self.scope["extensions"])
+            extensions[WIRE] = self
 
     def write(self, data: bytes) -> None:
         """Write whole WebSocket frames, unless the connection is on its way out."""

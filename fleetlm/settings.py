@@ -97,7 +97,8 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
         "BACKEND": "runtime.channel_layer.PipelinedPubSubChannelLayer",
         "CONFIG": {
             "hosts": [
-                {"address": url, "socket_connect_timeout": 2, "socket_keepalive": True} for url in FLEETLM.redis_urls
+                {"address": url, "socket_connect_timeout": 2, "socket_keepalive": True}
+                for url in FLEETLM.redis_urls
             ],
             "prefix": "fleetlm",
         },

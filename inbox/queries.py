@@ -51,6 +51,8 @@ SELECT participant_id, conversation_id FROM conversations_membership
 WHERE conversation_id = ANY(%s) AND participant_id = ANY(%s)
 """
 
+SELECT_KEYS = "SELECT id, key FROM conversations_conversation WHERE id = ANY(%s)"
+
 SELECT_MEMBERS = """
 SELECT m.participant_id, p.kind, p.display_name, m.role, coalesce(r.last_read_seq, 0)
 FROM conversations_membership m
@@ -95,6 +97,12 @@ async def versions(connection: Connection, participant_id: str, limit: int) -> d
 async def recent_conversations(connection: Connection, since: Any) -> dict[int, int]:
     """Conversations written to since this UUIDv7 (a time), with their newest seq."""
     cursor = await connection.execute(SELECT_RECENT, (since,))
+    return {row[0]: row[1] for row in await cursor.fetchall()}
+
+
+async def keys_of(connection: Connection, conversation_ids: Sequence[int]) -> dict[int, str]:
+    """The keys of these conversations by id."""
+    cursor = await connection.execute(SELECT_KEYS, (list(conversation_ids),))
     return {row[0]: row[1] for row in await cursor.fetchall()}
 
 

@@ -62,9 +62,7 @@ async def advance_senders(
 
 async def insert_mentions(connection: Connection, messages: Sequence[Message]) -> None:
     """Note who is mentioned in these messages, but for senders naming themselves."""
-    rows = [
-        (one, m.conversation_id, m.seq) for m in messages for one in m.mentions if one != m.sender_id
-    ]
+    rows = [(one, m.conversation_id, m.seq) for m in messages for one in m.mentions if one != m.sender_id]
     if rows:
         await connection.execute(INSERT_MENTIONS, [list(column) for column in zip(*rows, strict=True)])
 

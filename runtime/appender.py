@@ -15,7 +15,7 @@ from time import perf_counter
 import psycopg
 from psycopg_pool import PoolTimeout
 
-from conversations.append import AppendRequest, Appended
+from conversations.append import Appended, AppendRequest
 from conversations.errors import FleetLMError, InvalidRequest, Overloaded, Unavailable
 from observability import metrics
 from runtime.batch import Committed, MembersCache, commit_batch
@@ -69,11 +69,11 @@ class Appender:
         """Begin to commit."""
         self._task = asyncio.create_task(self._run(), name="appender")
 
-    async def stop(self, timeout: float) -> None:
-        """Commit what waits, for at most `timeout` seconds; what is left is answered with `Unavailable`."""
+    async def stop(self, patience: float) -> None:
+        """Commit what waits, for at most `patience` seconds; what is left is answered with `Unavailable`."""
         if self._task is None:
             return
-        await self.settle(timeout)
+        await self.settle(patience)
         if self._queue:
             logger.error("Stopped with %d appends not committed", len(self._queue))
         self._task.cancel()
@@ -81,10 +81,10 @@ class Appender:
         for waiting in self._queue:
             _fail(waiting, Unavailable())
 
-    async def settle(self, timeout: float) -> None:
-        """Return when nothing waits, or after `timeout` seconds."""
+    async def settle(self, patience: float) -> None:
+        """Return when nothing waits, or after `patience` seconds."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(patience):
                 await self._idle.wait()
 
     def submit(self, request: AppendRequest) -> asyncio.Future[Appended]:
@@ -126,7 +126,7 @@ class Appender:
         except (psycopg.OperationalError, PoolTimeout, OSError) as error:
             logger.warning("Appends refused, Postgres does not answer: %s", error)
             _fail_all(batch, Unavailable())
-        except Exception as error:  # noqa: BLE001  # whatever it is, every caller gets an answer and the appender lives
+        except Exception as error:  # whatever it is, every caller gets an answer and the appender lives
             logger.exception("An append batch failed")
             _fail_all(batch, error)
         else:

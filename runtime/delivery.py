@@ -110,9 +110,12 @@ class Courier:
                 now=now,
             )
         )
-        with _tracer.start_as_current_span("agent call", kind=trace.SpanKind.CLIENT):
-            headers = request.headers | _trace_headers(stream.call_id, run_id)
+        span = _tracer.start_span("agent call", kind=trace.SpanKind.CLIENT)
+        try:
+            headers = request.headers | _trace_headers(span, stream.call_id, run_id)
             response = await self._door.post(stream.url, headers, request.body)
+        finally:
+            span.end()
         return dialect.read(response, self._limits)
 
     async def _append_answer(self, stream: ClaimedStream, drafts: Sequence[rules.Draft]) -> None:
@@ -172,8 +175,10 @@ def _secrets(stream: ClaimedStream, now: datetime) -> list[str]:
         raise CallError("The endpoint's secrets were stored under another FLEETLM_SECRET_KEY.") from None
 
 
-def _trace_headers(call_id: UUID, run_id: UUID) -> dict[str, str]:
-    """W3C Trace Context: of the current span, or, where nothing traces, one that all attempts of a call share."""
+def _trace_headers(span: trace.Span, call_id: UUID, run_id: UUID) -> dict[str, str]:
+    """W3C Trace Context: of this span, or, where nothing traces, one that all attempts of a call share."""
+    if not span.get_span_context().is_valid:
+        return {"traceparent": f"00-{call_id.hex}-{run_id.hex[:16]}-00"}
     headers: dict[str, str] = {}
-    propagate.inject(headers)
-    return headers or {"traceparent": f"00-{call_id.hex}-{run_id.hex[:16]}-00"}
+    propagate.inject(headers, trace.set_span_in_context(span))
+    return headers

@@ -146,7 +146,7 @@ class Dispatcher:
             logger.error("A delivery of stream %d broke", entry.stream.id, exc_info=error)
         # A claim for every place that becomes free would cost more than it brings: gather some.
         self._freed += 1
-        if self._backlog and (self._freed >= self._config.dispatch_in_flight // 8 or not self._in_flight):
+        if self._backlog and (self._freed >= self._config.dispatch_in_flight // 4 or not self._in_flight):
             self._wake.set()
 
     async def _renew_leases(self) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from conversations import queries, rules
-from conversations.append import AppendRequest, Appended, Members
+from conversations.append import Appended, AppendRequest, Members
 from conversations.errors import ConversationNotFound
 from conversations.models import Conversation
 from inbox import store as inbox_store

@@ -198,11 +198,16 @@ class InboxServer:
                     await queries.memberships_among(connection, sorted(large), list(self._followers))
                 )
             entries = await queries.entries(connection, sorted(dirty)) if dirty else {}
-        updates: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-        for (participant_id, _), entry in entries.items():
-            updates[participant_id].append(entry)
-        for participant_id, changed in updates.items():
-            payload = orjson.dumps({"updates": changed})
+            gone = {pair for pair in dirty if pair not in entries or entries[pair]["state"] == "archived"}
+            keys = await queries.keys_of(connection, sorted({one for _, one in gone})) if gone else {}
+        ticks: defaultdict[str, dict[str, list[Any]]] = defaultdict(lambda: {"updates": [], "removed": []})
+        for participant_id, conversation_id in dirty - gone:
+            ticks[participant_id]["updates"].append(entries[participant_id, conversation_id])
+        for participant_id, conversation_id in gone:
+            if conversation_id in keys:
+                ticks[participant_id]["removed"].append(keys[conversation_id])
+        for participant_id, tick in ticks.items():
+            payload = orjson.dumps(tick)
             metrics.INBOX_TICKS.inc()
             for follower in list(self._followers.get(participant_id, {}).values()):
                 follower.tick(payload, flush)

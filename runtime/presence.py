@@ -1,7 +1,7 @@
 """Who has a conversation open, across processes, in Phoenix Presence's shape.
 
-Each process tells the others of its own sockets: a difference at each change, all of them when asked and now and then. A process
-that falls silent is forgotten with all of its sockets. Nothing is stored anywhere.
+Each process tells the others of its own sockets: a difference at each change, all of them when asked and now and then.
+A process that falls silent is forgotten with all of its sockets. Nothing is stored anywhere.
 """
 
 import asyncio

@@ -14,10 +14,13 @@ class Address(Hashable, Protocol):
 class Subscriber(Protocol):
     """One socket's join of a topic, or one event stream."""
 
-    participant_id: str | None
-    """Whose rights it has; None for a server, which may read everything."""
+    @property
+    def participant_id(self) -> str | None:
+        """Whose rights it has; None for a server, which may read everything."""
 
-    address: Address
+    @property
+    def address(self) -> Address:
+        """How frames are written for it; it never changes."""
 
     def write(self, frame: Any) -> None:
         """Take a frame made by this subscriber's address. Never blocks, never raises."""

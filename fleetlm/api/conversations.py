@@ -146,9 +146,7 @@ class Members(ApiView):
         form = self.body(forms.MembersForm)
         view = await find_conversation(self.runtime, self.principal, key)
         require_conversation_admin(self.principal, view)
-        return await _changed(
-            self.runtime, await in_thread(members.add, view.key, _roles(form.participants))
-        )
+        return await _changed(self.runtime, await in_thread(members.add, view.key, _roles(form.participants)))
 
 
 class MemberDetail(ApiView):

@@ -155,7 +155,9 @@ class ConversationForm(Form):
     kind: Literal["dm", "group", "broadcast"] = "group"
     title: Title = ""
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)
-    participants: Annotated[list[Id | MemberForm], Meta(max_length=1_000)] = msgspec.field(default_factory=list)
+    participants: Annotated[list[Id | MemberForm], Meta(max_length=1_000)] = msgspec.field(
+        default_factory=list
+    )
 
 
 class ConversationChange(Form):

@@ -24,7 +24,9 @@ class Inbox(ApiView):
 class InboxEvents(EventsView):
     """The live inbox."""
 
-    @operation("Follow an inbox", query=forms.EventsQuery, answers={200: None}, media_type="text/event-stream")
+    @operation(
+        "Follow an inbox", query=forms.EventsQuery, answers={200: None}, media_type="text/event-stream"
+    )
     async def get(self, request: HttpRequest, participant_id: str) -> HttpResponseBase:
         """First `snapshot {conversations}`, then a `tick {updates}` for what changes. A returning client starts anew."""
         self.query(forms.EventsQuery)

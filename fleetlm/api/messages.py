@@ -73,9 +73,8 @@ class Messages(ApiView):
         try:
             await session.follow(arrival, session.last_seq)
             if session.last_seq <= after:
-                await asyncio.wait(
-                    [arrival.future, draining], timeout=seconds, return_when=asyncio.FIRST_COMPLETED
-                )
+                either: set[asyncio.Future[Any]] = {arrival.future, draining}
+                await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             draining.cancel()
             session.remove(arrival)

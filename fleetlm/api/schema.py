@@ -1,6 +1,7 @@
 """OpenAPI of the API: the msgspec structs that bodies, queries and answers are checked with become its components."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -9,6 +10,8 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 
 from fleetlm.api import forms
 from fleetlm.sending import SendBody
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 _REF = "#/components/schemas/{name}"
 _STRUCTS: list[type[msgspec.Struct]] = [SendBody, *forms.ALL]
@@ -30,7 +33,11 @@ class Bearer(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
         """An API key or a participant token in the Authorization header."""
-        return {"type": "http", "scheme": "bearer", "description": "An API key (`flk_…`) or a participant token (JWT)."}
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An API key (`flk_…`) or a participant token (JWT).",
+        }
 
 
 def add_components(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
@@ -52,7 +59,7 @@ def operation(
     body: type[msgspec.Struct] | None = None,
     query: type[msgspec.Struct] | None = None,
     media_type: str | None = None,
-) -> Any:
+) -> Callable[[Handler], Handler]:
     """Describe a handler: what it takes and what it answers. Every operation may answer with the error shape too."""
     responses: dict[Any, Any] = {}
     for status, form in answers.items():
@@ -64,12 +71,13 @@ def operation(
             responses[(status, "application/json")] = reference(form)["application/json"]
     for status in (400, 401, 403, 404, 405, 409, 413, 415, 503):
         responses.setdefault((status, "application/json"), reference(forms.ErrorAnswer)["application/json"])
-    return extend_schema(
+    decorator: Callable[[Handler], Handler] = extend_schema(
         summary=summary,
         request=None if body is None else reference(body),
         responses=responses,
         parameters=[] if query is None else list(_parameters(query)),
     )
+    return decorator
 
 
 def _parameters(form: type[msgspec.Struct]) -> list[OpenApiParameter]:
@@ -83,5 +91,3 @@ def _parameters(form: type[msgspec.Struct]) -> list[OpenApiParameter]:
 
 def _without_default(schema: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in schema.items() if key != "default" or value is not None}
-
-

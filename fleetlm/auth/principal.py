@@ -49,7 +49,9 @@ class Principal:
                 raise InvalidRequest("Say who speaks: an API key has no name of its own.", field="sender_id")
             return rules.check_id(participant_id, "participant_id")
         if participant_id is not None and participant_id != self.participant_id:
-            raise NotAllowed("A participant token acts only as its own participant.", participant_id=participant_id)
+            raise NotAllowed(
+                "A participant token acts only as its own participant.", participant_id=participant_id
+            )
         return self.participant_id
 
     def require_key(self, key: str) -> None:

@@ -18,7 +18,11 @@ ISSUER_ALGORITHMS = ["RS256", "RS384", "RS512", "ES256", "ES384", "EdDSA"]
 def mint(participant_id: str, ttl: int, conversations: list[str] | None = None) -> tuple[str, float]:
     """A token for this participant, good for `ttl` seconds, and when it ends (seconds since 1970)."""
     now = int(time.time())
-    claims: dict[str, Any] = {"sub": rules.check_id(participant_id, "participant_id"), "iat": now, "exp": now + ttl}
+    claims: dict[str, Any] = {
+        "sub": rules.check_id(participant_id, "participant_id"),
+        "iat": now,
+        "exp": now + ttl,
+    }
     if conversations is not None:
         claims["conversations"] = [rules.canonical_key(key) for key in conversations]
     return jwt.encode(claims, settings.FLEETLM.secret_key, algorithm="HS256"), float(now + ttl)
@@ -57,7 +61,7 @@ def _verified(token: str) -> Principal:
 
 def _decode(token: str) -> dict[str, Any]:
     config = settings.FLEETLM
-    required = {"require": ["sub", "exp"]}
+    claims = ["sub", "exp"]
     algorithm = jwt.get_unverified_header(token).get("alg")
     if algorithm in ISSUER_ALGORITHMS and config.jwt_jwks_url:
         # The algorithm is checked against the key that the issuer published: a token cannot choose a weaker one.
@@ -68,14 +72,14 @@ def _decode(token: str) -> dict[str, Any]:
             algorithms=[key.algorithm_name],
             issuer=config.jwt_issuer or None,
             audience=config.jwt_audience or None,
-            options={**required, "verify_aud": bool(config.jwt_audience)},  # type: ignore[typeddict-item]
+            options={"require": claims, "verify_aud": bool(config.jwt_audience)},
             leeway=LEEWAY_SECONDS,
         )
     return jwt.decode(
         token,
         config.secret_key,
         algorithms=["HS256"],
-        options={**required, "verify_aud": False},  # type: ignore[typeddict-item]
+        options={"require": claims, "verify_aud": False},
         leeway=LEEWAY_SECONDS,
     )
 

@@ -1,7 +1,7 @@
 """The Channels consumer of `/socket/websocket`: one socket, many topics.
 
-It runs its own receive loop: Channels' dispatch awaits a thread hop for every event, which a message cannot afford, and groups are
-followed by `runtime.sessions`, once for a process instead of once for a socket.
+It runs its own receive loop: Channels' dispatch awaits a thread hop for every event, which a message cannot afford, and
+groups are followed by `runtime.sessions`, once for a process instead of once for a socket.
 """
 
 import asyncio

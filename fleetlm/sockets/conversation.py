@@ -107,9 +107,7 @@ class ConversationChannel(Channel):
         else:
             self._replay = asyncio.create_task(self.session.follow(self, position), name="replay")
 
-    def _joined(
-        self, page: list[tuple[int, bytes]], recovered: bool, members: list[dict[str, Any]]
-    ) -> bytes:
+    def _joined(self, page: list[tuple[int, bytes]], recovered: bool, members: list[dict[str, Any]]) -> bytes:
         key = self.view.key
         rest = {
             "key": key,

@@ -6,38 +6,73 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('conversations', '0001_initial'),
+        ("conversations", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Mention',
+            name="Mention",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('seq', models.BigIntegerField()),
-                ('conversation', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='mentions', to='conversations.conversation')),
-                ('participant', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='mentions', to='conversations.participant')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("seq", models.BigIntegerField()),
+                (
+                    "conversation",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="mentions",
+                        to="conversations.conversation",
+                    ),
+                ),
+                (
+                    "participant",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="mentions",
+                        to="conversations.participant",
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(fields=['participant', 'conversation', 'seq'], name='mention_unread'), models.Index(fields=['conversation'], name='mention_conversation')],
+                "indexes": [
+                    models.Index(fields=["participant", "conversation", "seq"], name="mention_unread"),
+                    models.Index(fields=["conversation"], name="mention_conversation"),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='ReadCursor',
+            name="ReadCursor",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('last_read_seq', models.BigIntegerField(default=0)),
-                ('countable', models.BigIntegerField(default=0)),
-                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('conversation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='read_cursors', to='conversations.conversation')),
-                ('participant', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='read_cursors', to='conversations.participant')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("last_read_seq", models.BigIntegerField(default=0)),
+                ("countable", models.BigIntegerField(default=0)),
+                ("updated_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "conversation",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="read_cursors",
+                        to="conversations.conversation",
+                    ),
+                ),
+                (
+                    "participant",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="read_cursors",
+                        to="conversations.participant",
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('participant', 'conversation'), name='read_cursor_once')],
+                "constraints": [
+                    models.UniqueConstraint(fields=("participant", "conversation"), name="read_cursor_once")
+                ],
             },
         ),
     ]

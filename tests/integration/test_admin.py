@@ -135,14 +135,14 @@ def test_ids_are_in_the_order_of_time() -> None:
 
 
 def test_no_list_of_messages_counts_or_scans_the_table(staff: Client, conversation: Conversation) -> None:
+    rest = {"conversation": conversation, "sender_id": "x", "text": "needle", "created_at": timezone.now()}
+    Message.objects.bulk_create(Message(seq=seq, countable=seq, **rest) for seq in range(4, 80))
     for query in ({}, {"q": "needle"}, {"q": conversation.key}, {"sent": "day"}):
-        with CaptureQueriesContext(
-            connection,
-        ) as queries:
+        with CaptureQueriesContext(connection) as queries:
             page(staff, "conversations_message_changelist", **query)
         of_messages = [one["sql"] for one in queries if 'FROM "conversations_message"' in one["sql"]]
         assert of_messages
-        assert all("LIMIT" in sql for sql in of_messages)
+        assert [sql for sql in of_messages if "LIMIT" not in sql] == []
 
 
 def test_title_and_metadata_can_be_edited_and_nothing_else(staff: Client, conversation: Conversation) -> None:

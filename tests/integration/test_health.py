@@ -34,7 +34,9 @@ def silent_port() -> Iterator[int]:
 def forget_migration() -> Iterator[None]:
     """A database from before the newest migration."""
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE django_migrations SET app = 'gone' WHERE app = 'inbox' AND name = '0002_storage'")
+        cursor.execute(
+            "UPDATE django_migrations SET app = 'gone' WHERE app = 'inbox' AND name = '0002_storage'"
+        )
     yield
     with connection.cursor() as cursor:
         cursor.execute("UPDATE django_migrations SET app = 'inbox' WHERE app = 'gone'")
@@ -82,7 +84,9 @@ async def test_a_refused_postgres_makes_it_unready(monkeypatch: pytest.MonkeyPat
     assert (status, body["dependencies"]["postgres"]) == (503, "unreachable")
 
 
-async def test_without_valkey_it_is_degraded_and_ready(monkeypatch: pytest.MonkeyPatch, silent_port: int) -> None:
+async def test_without_valkey_it_is_degraded_and_ready(
+    monkeypatch: pytest.MonkeyPatch, silent_port: int
+) -> None:
     send_valkey_to(monkeypatch, silent_port)
     status, body = await ask(health_views.ready)
     assert (status, body["status"], body["dependencies"]["valkey"]) == (200, "degraded", "unreachable")

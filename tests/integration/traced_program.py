@@ -1,4 +1,4 @@
-"""A process that serves two requests with tracing set up as the environment says, and reports what it saw as JSON."""
+"""A process that serves a few requests, traced as its environment says, and reports what it saw as JSON."""
 
 import asyncio
 import json
@@ -21,7 +21,10 @@ async def inner(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def request(app: Any, path: str) -> dict[str, str]:
-    headers = [(b"traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), (b"x-request-id", b"mine")]
+    headers = [
+        (b"traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        (b"x-request-id", b"mine"),
+    ]
     scope = {"type": "http", "method": "POST", "path": path, "headers": headers, "scheme": "http"}
 
     async def send(event: Any) -> None:

@@ -68,7 +68,10 @@ def test_every_setting_is_documented_under_a_heading() -> None:
 
 def test_the_page_says_types_bounds_and_defaults() -> None:
     page = render()
-    assert "| `PORT` | whole number, from 0 to 65535 | The port that the web process listens on. | `4000` |" in page
+    assert (
+        "| `PORT` | whole number, from 0 to 65535 | The port that the web process listens on. | `4000` |"
+        in page
+    )
     assert "| `FLEETLM_AUTH` | `open` or `required` |" in page
     assert "`1,5,30,120,600,1800,3600,10800,21600`" in page.replace(".0", "")
     assert str(PROJECT_ROOT) not in page

@@ -29,7 +29,14 @@ class Command(BaseCommand):
         parser.add_argument("--from-seq", type=_seq, help="With --agent: the first message to deliver again.")
 
     def handle(
-        self, *, key: str, after: int, before: int | None, agent: str | None, from_seq: int | None, **options: Any
+        self,
+        *,
+        key: str,
+        after: int,
+        before: int | None,
+        agent: str | None,
+        from_seq: int | None,
+        **options: Any,
     ) -> None:
         if (agent is None) != (from_seq is None):
             raise CommandError("--agent and --from-seq go together.")
