@@ -70,9 +70,7 @@ class DeliveryStream(models.Model):
             # In this order its index also finds the streams of a conversation, as every append must.
             models.UniqueConstraint(fields=("conversation", "endpoint"), name="stream_once"),
         )
-        indexes = (
-            models.Index(fields=("due_at",), condition=Q(due_at__isnull=False), name="stream_due"),
-        )
+        indexes = (models.Index(fields=("due_at",), condition=Q(due_at__isnull=False), name="stream_due"),)
 
     def __str__(self) -> str:
         return f"{self.agent_id} over {self.conversation_id} at {self.cursor}"
@@ -93,7 +91,9 @@ class Attempt(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     # Without a constraint in the database: the record of a call may outlive its stream, until it is pruned.
-    stream = models.ForeignKey(DeliveryStream, models.CASCADE, related_name="attempts_log", db_constraint=False)
+    stream = models.ForeignKey(
+        DeliveryStream, models.CASCADE, related_name="attempts_log", db_constraint=False
+    )
     call_id = models.UUIDField()
     run_id = models.UUIDField()
     number = models.PositiveIntegerField()

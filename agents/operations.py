@@ -17,7 +17,11 @@ def open_streams(conversation_id: int, participant_ids: Collection[str], from_se
     Call it in the transaction that makes them members, with the conversation's row locked. A stream that is there
     already moves up to `from_seq`, never back.
     """
-    endpoints = AgentEndpoint.objects.filter(agent_id__in=participant_ids).order_by("id").select_for_update(no_key=True)
+    endpoints = (
+        AgentEndpoint.objects.filter(agent_id__in=participant_ids)
+        .order_by("id")
+        .select_for_update(no_key=True)
+    )
     streams = [_stream(endpoint, conversation_id, from_seq) for endpoint in endpoints]
     if not streams:
         return
@@ -57,7 +61,9 @@ def resume(streams: QuerySet[DeliveryStream]) -> int:
 @transaction.atomic
 def park(streams: QuerySet[DeliveryStream]) -> int:
     """Call no more for these streams until they are resumed; a call under way loses its lease. Returns how many."""
-    return lock_in_order(streams.filter(parked_at__isnull=True)).update(parked_at=Now(), due_at=None, lease_id=None)
+    return lock_in_order(streams.filter(parked_at__isnull=True)).update(
+        parked_at=Now(), due_at=None, lease_id=None
+    )
 
 
 @transaction.atomic

@@ -36,7 +36,9 @@ JOIN conversations_participant p ON p.id = m.participant_id
 """
 
 
-async def contexts(connection: Connection, streams: Sequence[ClaimedStream]) -> dict[int, list[ContextMessage]]:
+async def contexts(
+    connection: Connection, streams: Sequence[ClaimedStream]
+) -> dict[int, list[ContextMessage]]:
     """The context of each stream's call, oldest first, by the stream's id."""
     asked = [
         (s.id, s.conversation_id, context_from_seq(s.cursor, s.call_seq, s.context_messages), s.call_seq)

@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import orjson
 
 from agents.errors import AnswerInvalid
 from conversations import rules
-from conversations.errors import FleetLMError
+from conversations.errors import FleetLMError, InvalidRequest
 
 JITTER: Final = 0.2
 """Waits before a retry are spread by this share, up and down, so that retries do not come in step."""
@@ -22,6 +23,9 @@ CONTEXT_MESSAGES_MAX: Final = 10_000
 
 ANSWER_MESSAGES_MAX: Final = 100
 """The most messages of one answer."""
+
+DEBOUNCE_MAX_MS: Final = 60_000
+"""The longest that an endpoint may wait for more messages before a call, in milliseconds."""
 
 RETRY_AFTER_MAX: Final = 3_600.0
 """The longest wait, in seconds, that an agent can ask for with `Retry-After`."""
@@ -50,6 +54,22 @@ class Draft:
     kind: str = "text"
     content: Mapping[str, Any] | None = None
     metadata: Mapping[str, Any] | None = None
+
+
+def check_url(url: str) -> str:
+    """The URL itself, if an agent can be called there: http or https, a host, and no password in it."""
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise InvalidRequest("url must be an http:// or https:// URL with a host.", field="url")
+    if parts.username is not None or parts.password is not None:
+        raise InvalidRequest(
+            "url must not hold a user or password; check the signature instead.", field="url"
+        )
+    return url
 
 
 def retry_delay(schedule: Sequence[float], failures: int, random: float) -> float:
@@ -142,5 +162,7 @@ def _check_draft(text: str, kind: str, content: Any, metadata: Any, limits: rule
     rules.check_kind(kind)
     rules.check_json(content, "content", limits.depth)
     rules.check_json(metadata, "metadata", limits.depth)
-    if (content or metadata) and len(orjson.dumps(content)) + len(orjson.dumps(metadata)) > limits.content_bytes:
+    if (content or metadata) and len(orjson.dumps(content)) + len(
+        orjson.dumps(metadata)
+    ) > limits.content_bytes:
         raise AnswerInvalid(f"content and metadata of a message are over {limits.content_bytes} bytes.")

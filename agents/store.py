@@ -14,7 +14,15 @@ from agents.calls import ClaimedStream, Finish
 from agents.operations import close_streams, open_streams
 from agents.rules import NEW_MESSAGES_PER_CALL, may_take_another
 
-__all__ = ["claim_due_streams", "close_streams", "finish", "mark_due", "open_streams", "release", "renew_leases"]
+__all__ = [
+    "claim_due_streams",
+    "close_streams",
+    "finish",
+    "mark_due",
+    "open_streams",
+    "release",
+    "renew_leases",
+]
 
 Connection = AsyncConnection[tuple[Any, ...]]
 
@@ -181,7 +189,17 @@ async def finish(connection: Connection, finishes: Sequence[Finish]) -> dict[int
 
 
 _FINISH_COLUMNS = (
-    *("stream_ids", "lease_ids", "delivered", "retry_in", "errors", "call_ids", "numbers", "from_seqs", "to_seqs"),
+    *(
+        "stream_ids",
+        "lease_ids",
+        "delivered",
+        "retry_in",
+        "errors",
+        "call_ids",
+        "numbers",
+        "from_seqs",
+        "to_seqs",
+    ),
     *("run_ids", "outcomes", "statuses", "durations"),
 )
 

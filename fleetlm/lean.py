@@ -43,7 +43,7 @@ class LeanHandler(ASGIHandler):
         handler = convert_exception_to_response(resolve_and_call)
         for path in reversed(MIDDLEWARE):
             handler = convert_exception_to_response(import_string(path)(handler))
-        self._chain: Callable[[HttpRequest], Awaitable[HttpResponseBase]] = handler
+        self._chain: Callable[[HttpRequest], Any] = handler
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request."""

@@ -45,7 +45,9 @@ class Webhook:
         try:
             value = orjson.loads(response.body)
         except orjson.JSONDecodeError:
-            raise AnswerInvalid("The answer is not JSON; answer 204 to accept without one.", status=200) from None
+            raise AnswerInvalid(
+                "The answer is not JSON; answer 204 to accept without one.", status=200
+            ) from None
         try:
             return parse_answer(value, limits)
         except AnswerInvalid as error:

@@ -6,77 +6,139 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('conversations', '0002_storage'),
+        ("conversations", "0002_storage"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='AgentEndpoint',
+            name="AgentEndpoint",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('url', models.URLField(max_length=2000)),
-                ('dialect', models.CharField(choices=[('webhook', 'Webhook')], default='webhook', max_length=16)),
-                ('context_messages', models.PositiveIntegerField(blank=True, default=50, null=True)),
-                ('debounce_ms', models.PositiveIntegerField(default=0)),
-                ('enabled', models.BooleanField(default=True)),
-                ('secrets', models.JSONField(default=list, editable=False)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('agent', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='endpoint', to='conversations.participant')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("url", models.URLField(max_length=2000)),
+                (
+                    "dialect",
+                    models.CharField(choices=[("webhook", "Webhook")], default="webhook", max_length=16),
+                ),
+                ("context_messages", models.PositiveIntegerField(blank=True, default=50, null=True)),
+                ("debounce_ms", models.PositiveIntegerField(default=0)),
+                ("enabled", models.BooleanField(default=True)),
+                ("secrets", models.JSONField(default=list, editable=False)),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False
+                    ),
+                ),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "agent",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="endpoint",
+                        to="conversations.participant",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='DeliveryStream',
+            name="DeliveryStream",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('agent_id', models.CharField(max_length=128)),
-                ('enabled', models.BooleanField(default=True)),
-                ('cursor', models.BigIntegerField(default=0)),
-                ('wanted_seq', models.BigIntegerField(default=0)),
-                ('due_at', models.DateTimeField(blank=True, null=True)),
-                ('call_id', models.UUIDField(blank=True, null=True)),
-                ('call_seq', models.BigIntegerField(blank=True, null=True)),
-                ('attempts', models.PositiveIntegerField(default=0)),
-                ('first_failed_at', models.DateTimeField(blank=True, null=True)),
-                ('lease_id', models.UUIDField(blank=True, null=True)),
-                ('parked_at', models.DateTimeField(blank=True, null=True)),
-                ('last_error', models.CharField(blank=True, max_length=500)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('conversation', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='streams', to='conversations.conversation')),
-                ('endpoint', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='streams', to='agents.agentendpoint')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("agent_id", models.CharField(max_length=128)),
+                ("enabled", models.BooleanField(default=True)),
+                ("cursor", models.BigIntegerField(default=0)),
+                ("wanted_seq", models.BigIntegerField(default=0)),
+                ("due_at", models.DateTimeField(blank=True, null=True)),
+                ("call_id", models.UUIDField(blank=True, null=True)),
+                ("call_seq", models.BigIntegerField(blank=True, null=True)),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("first_failed_at", models.DateTimeField(blank=True, null=True)),
+                ("lease_id", models.UUIDField(blank=True, null=True)),
+                ("parked_at", models.DateTimeField(blank=True, null=True)),
+                ("last_error", models.CharField(blank=True, max_length=500)),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False
+                    ),
+                ),
+                (
+                    "conversation",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="streams",
+                        to="conversations.conversation",
+                    ),
+                ),
+                (
+                    "endpoint",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="streams",
+                        to="agents.agentendpoint",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Attempt',
+            name="Attempt",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('call_id', models.UUIDField()),
-                ('run_id', models.UUIDField()),
-                ('number', models.PositiveIntegerField()),
-                ('from_seq', models.BigIntegerField()),
-                ('to_seq', models.BigIntegerField()),
-                ('outcome', models.CharField(choices=[('answered', 'Answered'), ('accepted', 'Accepted'), ('refused', 'Refused'), ('timed_out', 'Timed Out'), ('unreachable', 'Unreachable'), ('invalid_answer', 'Invalid Answer')], max_length=16)),
-                ('status', models.PositiveIntegerField(blank=True, null=True)),
-                ('duration_ms', models.PositiveIntegerField()),
-                ('error', models.CharField(blank=True, max_length=500)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('stream', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.CASCADE, related_name='attempts_log', to='agents.deliverystream')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("call_id", models.UUIDField()),
+                ("run_id", models.UUIDField()),
+                ("number", models.PositiveIntegerField()),
+                ("from_seq", models.BigIntegerField()),
+                ("to_seq", models.BigIntegerField()),
+                (
+                    "outcome",
+                    models.CharField(
+                        choices=[
+                            ("answered", "Answered"),
+                            ("accepted", "Accepted"),
+                            ("refused", "Refused"),
+                            ("timed_out", "Timed Out"),
+                            ("unreachable", "Unreachable"),
+                            ("invalid_answer", "Invalid Answer"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("status", models.PositiveIntegerField(blank=True, null=True)),
+                ("duration_ms", models.PositiveIntegerField()),
+                ("error", models.CharField(blank=True, max_length=500)),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False
+                    ),
+                ),
+                (
+                    "stream",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="attempts_log",
+                        to="agents.deliverystream",
+                    ),
+                ),
             ],
         ),
         migrations.AddIndex(
-            model_name='deliverystream',
-            index=models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='stream_due'),
+            model_name="deliverystream",
+            index=models.Index(
+                condition=models.Q(("due_at__isnull", False)), fields=["due_at"], name="stream_due"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='deliverystream',
-            constraint=models.UniqueConstraint(fields=('conversation', 'endpoint'), name='stream_once'),
+            model_name="deliverystream",
+            constraint=models.UniqueConstraint(fields=("conversation", "endpoint"), name="stream_once"),
         ),
         migrations.AddIndex(
-            model_name='attempt',
-            index=models.Index(fields=['created_at'], name='attempt_created'),
+            model_name="attempt",
+            index=models.Index(fields=["created_at"], name="attempt_created"),
         ),
     ]

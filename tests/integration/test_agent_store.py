@@ -110,7 +110,9 @@ async def claim_one(connection: Connection, **options: Any) -> ClaimedStream:
 
 
 def delivered(stream: ClaimedStream) -> Finish:
-    return Finish(stream, True, None, AttemptRecord(run_id=uuid4(), outcome="accepted", status=204, duration_ms=3))
+    return Finish(
+        stream, True, None, AttemptRecord(run_id=uuid4(), outcome="accepted", status=204, duration_ms=3)
+    )
 
 
 def failed(stream: ClaimedStream, retry_in: float | None) -> Finish:
@@ -118,7 +120,9 @@ def failed(stream: ClaimedStream, retry_in: float | None) -> Finish:
     return Finish(stream, False, retry_in, attempt)
 
 
-async def test_an_append_makes_the_stream_due_and_a_claim_fixes_the_call(connection: Connection, talk: Talk) -> None:
+async def test_an_append_makes_the_stream_due_and_a_claim_fixes_the_call(
+    connection: Connection, talk: Talk
+) -> None:
     assert await talk.say(connection) == 1
     stream = await claim_one(connection)
     assert (stream.agent_id, stream.key, stream.is_dm, stream.url) == (talk.agent, talk.key, True, URL)
@@ -131,12 +135,20 @@ async def test_its_own_messages_do_not_make_an_agent_due(connection: Connection,
     assert await claim(connection) == []
 
 
-async def test_an_acknowledgement_moves_the_cursor_and_logs_the_attempt(connection: Connection, talk: Talk) -> None:
+async def test_an_acknowledgement_moves_the_cursor_and_logs_the_attempt(
+    connection: Connection, talk: Talk
+) -> None:
     await talk.say(connection)
     stream = await claim_one(connection)
     assert await store.finish(connection, [delivered(stream)]) == {stream.id: None}
     after = await talk.stream()
-    assert (after.cursor, after.due_at, after.lease_id, after.call_id, after.attempts) == (1, None, None, None, 0)
+    assert (after.cursor, after.due_at, after.lease_id, after.call_id, after.attempts) == (
+        1,
+        None,
+        None,
+        None,
+        0,
+    )
     (attempt,) = await talk.attempts()
     assert (attempt.call_id, attempt.number, attempt.from_seq, attempt.to_seq) == (stream.call_id, 1, 1, 1)
     assert (attempt.outcome, attempt.status) == ("accepted", 204)
@@ -222,7 +234,9 @@ async def test_a_renewed_lease_holds(connection: Connection, talk: Talk) -> None
     assert await claim(connection) == []
 
 
-async def test_a_released_stream_is_due_at_once_and_has_lost_no_attempt(connection: Connection, talk: Talk) -> None:
+async def test_a_released_stream_is_due_at_once_and_has_lost_no_attempt(
+    connection: Connection, talk: Talk
+) -> None:
     await talk.say(connection)
     first = await claim_one(connection)
     await store.release(connection, [first])
@@ -259,7 +273,9 @@ async def test_a_parked_stream_waits_for_an_operator_and_then_gets_everything(
     assert (await claim_one(connection)).call_seq == 2
 
 
-async def test_an_operator_parks_a_stream_and_its_call_loses_the_lease(connection: Connection, talk: Talk) -> None:
+async def test_an_operator_parks_a_stream_and_its_call_loses_the_lease(
+    connection: Connection, talk: Talk
+) -> None:
     await talk.say(connection)
     stream = await claim_one(connection)
     assert await sync_to_async(operations.park)(DeliveryStream.objects.filter(id=stream.id)) == 1
@@ -340,7 +356,9 @@ def make_dm(key: str) -> int:
 
 
 async def test_a_stream_far_behind_catches_up_in_several_calls(connection: Connection, talk: Talk) -> None:
-    await connection.execute("UPDATE conversations_conversation SET last_seq = 2500 WHERE id = %s", (talk.id,))
+    await connection.execute(
+        "UPDATE conversations_conversation SET last_seq = 2500 WHERE id = %s", (talk.id,)
+    )
     await store.mark_due(connection, [talk.id], [talk.user])
     uppers = []
     while streams := await claim(connection):
@@ -369,7 +387,12 @@ async def test_contexts_of_several_streams_in_one_query(connection: Connection) 
 async def test_the_claim_reads_the_index_of_due_streams_only(connection: Connection, talk: Talk) -> None:
     await talk.say(connection)
     query = store.CLAIM_DUE_STREAMS.replace("%(limit)s", "100").replace("%(lease_seconds)s", "30")
-    for name, value in (("full", "'{}'"), ("endpoint_ids", "'{}'"), ("held", "'{}'"), ("lease_id", "gen_random_uuid()")):
+    for name, value in (
+        ("full", "'{}'"),
+        ("endpoint_ids", "'{}'"),
+        ("held", "'{}'"),
+        ("lease_id", "gen_random_uuid()"),
+    ):
         query = query.replace(f"%({name})s", value)
     query = query.replace("%(new_messages)s", "1000")
     async with connection.transaction():
@@ -397,7 +420,9 @@ async def test_registering_makes_a_known_user_an_agent_from_now_on(connection: C
         await sync_to_async(registration.register_agent)(talk.agent, URL)
 
 
-async def test_deleting_an_agent_ends_its_calls_and_keeps_its_messages(connection: Connection, talk: Talk) -> None:
+async def test_deleting_an_agent_ends_its_calls_and_keeps_its_messages(
+    connection: Connection, talk: Talk
+) -> None:
     await talk.say(connection)
     await talk.say(connection, talk.agent)
     stream = await claim_one(connection)
@@ -410,7 +435,9 @@ async def test_deleting_an_agent_ends_its_calls_and_keeps_its_messages(connectio
     assert (await talk.stream()).cursor == 2
 
 
-async def test_an_agent_that_leaves_is_called_no_more_and_starts_anew_when_it_returns(connection: Connection) -> None:
+async def test_an_agent_that_leaves_is_called_no_more_and_starts_anew_when_it_returns(
+    connection: Connection,
+) -> None:
     talk, group = Talk(), f"g-{uuid4().hex[:12]}"
     await talk.begin()
     await sync_to_async(members.create)(group, "group", {talk.agent: "member", talk.user: "member"})

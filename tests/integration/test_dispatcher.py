@@ -216,12 +216,20 @@ async def test_a_call_carries_what_the_contract_says(runtime: Runtime, agent: Ag
         "run_id": str(attempt.run_id),
     }
     assert call.headers["traceparent"].startswith("00-")
-    assert (attempt.outcome, attempt.status, str(attempt.call_id)) == ("accepted", 204, call.headers["webhook-id"])
+    assert (attempt.outcome, attempt.status, str(attempt.call_id)) == (
+        "accepted",
+        204,
+        call.headers["webhook-id"],
+    )
 
 
 @pytest.mark.parametrize(
     ("body", "texts"),
-    [({"text": "hi"}, ["hi"]), ({"messages": [{"text": "one"}, {"text": "two"}]}, ["one", "two"]), ({"text": ""}, [])],
+    [
+        ({"text": "hi"}, ["hi"]),
+        ({"messages": [{"text": "one"}, {"text": "two"}]}, ["one", "two"]),
+        ({"text": ""}, []),
+    ],
 )
 async def test_an_answer_is_appended_and_does_not_call_its_agent(
     runtime: Runtime, agent: Agent, talk: Talk, body: Any, texts: list[str]
@@ -359,7 +367,10 @@ async def test_its_own_and_system_messages_call_nobody(runtime: Runtime, agent: 
 async def test_a_dispatcher_that_dies_before_the_acknowledgement_duplicates_nothing(
     runtime: Runtime, agent: Agent, talk: Talk
 ) -> None:
-    agent.replies = [answer(body={"messages": [{"text": "one"}, {"text": "two"}]}), answer(body={"text": "other"})]
+    agent.replies = [
+        answer(body={"messages": [{"text": "one"}, {"text": "two"}]}),
+        answer(body={"text": "other"}),
+    ]
     await talk.say("hello")
     appended = asyncio.Event()
 
@@ -432,7 +443,9 @@ async def test_an_answer_waits_while_it_cannot_be_stored(runtime: Runtime, agent
     assert await talk.texts() == [(talk.user, "hello"), (agent.id, "patient")]
 
 
-async def test_an_answer_to_a_closed_conversation_is_dropped(runtime: Runtime, agent: Agent, talk: Talk) -> None:
+async def test_an_answer_to_a_closed_conversation_is_dropped(
+    runtime: Runtime, agent: Agent, talk: Talk
+) -> None:
     agent.replies = [answer(body={"text": "anyone?"})]
     await talk.say("hello")
     await sync_to_async(members.set_state)(talk.key, "closed")

@@ -41,15 +41,20 @@ def test_a_stream_that_failed_for_too_long_is_parked() -> None:
     ("retry_after", "seconds"), [(None, 1.0), (0.2, 1.0), (20.0, 20.0), (1e9, 3_600.0), (float("nan"), 1.0)]
 )
 def test_an_agent_may_ask_for_a_later_retry_but_no_sooner(retry_after: float | None, seconds: float) -> None:
-    delay = rules.next_retry(
-        SCHEDULE, 1, 0.5, failing_seconds=0, give_up_after=100, retry_after=retry_after
-    )
+    delay = rules.next_retry(SCHEDULE, 1, 0.5, failing_seconds=0, give_up_after=100, retry_after=retry_after)
     assert delay == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
     ("cursor", "upper", "window", "expected"),
-    [(0, 1, 50, 1), (99, 100, 50, 51), (9, 100, 50, 10), (99, 100, None, 1), (99, 100, 1, 100), (0, 0, 50, 1)],
+    [
+        (0, 1, 50, 1),
+        (99, 100, 50, 51),
+        (9, 100, 50, 10),
+        (99, 100, None, 1),
+        (99, 100, 1, 100),
+        (0, 0, 50, 1),
+    ],
 )
 def test_a_context_is_the_newest_messages_and_at_least_all_new_ones(
     cursor: int, upper: int, window: int | None, expected: int
@@ -70,7 +75,9 @@ def test_a_context_is_the_newest_messages_and_at_least_all_new_ones(
         ([], None),
     ],
 )
-def test_the_first_new_message_is_one_of_another(messages: list[ContextMessage], expected: int | None) -> None:
+def test_the_first_new_message_is_one_of_another(
+    messages: list[ContextMessage], expected: int | None
+) -> None:
     cursor = 0 if expected == 1 else 4
     assert rules.new_from_seq(messages, cursor, "bot") == expected
 
@@ -133,7 +140,12 @@ def test_answers_that_cannot_be_appended_are_refused(answer: Any) -> None:
         rules.parse_answer(answer, LIMITS)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda c: st.lists(c) | st.dictionaries(st.text(), c)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(),
+        lambda c: st.lists(c) | st.dictionaries(st.text(), c),
+    )
+)
 def test_no_answer_breaks_the_reader(answer: Any) -> None:
     try:
         drafts = rules.parse_answer(answer, LIMITS)
