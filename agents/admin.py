@@ -38,13 +38,24 @@ class StreamState(admin.SimpleListFilter):
 
 @admin.register(AgentEndpoint)
 class AgentEndpointAdmin(ReadOnlyAdmin):
-    """Where agents are called. They are registered and changed through the API, which checks and shows the secret."""
+    """Where agents are called. They are registered and changed through the API, which checks and shows the
+    secret."""
 
     list_display = ("agent_id", "url", "dialect", "enabled", "streams", "due", "parked", "updated_at")
     list_filter = ("enabled", "dialect")
     search_fields = ("agent__id", "url")
     fields = (
-        *("agent", "url", "dialect", "context_messages", "debounce_ms", "enabled", "streams", "due", "parked"),
+        *(
+            "agent",
+            "url",
+            "dialect",
+            "context_messages",
+            "debounce_ms",
+            "enabled",
+            "streams",
+            "due",
+            "parked",
+        ),
         *("created_at", "updated_at"),
     )
     ordering = ("agent_id",)
@@ -97,7 +108,8 @@ class DeliveryStreamAdmin(ReadOnlyAdmin):
         return stream.conversation.last_seq - stream.cursor
 
     def has_act_permission(self, request: HttpRequest) -> bool:
-        """Whether this operator may run the actions: rows cannot be edited, but those who may change them may act."""
+        """Whether this operator may run the actions: rows cannot be edited, but those who may change them may
+        act."""
         return request.user.has_perm("agents.change_deliverystream")
 
     @admin.action(description="Resume parked streams", permissions=["act"])

@@ -9,7 +9,8 @@ from agents.secrets import SealedSecret
 
 @dataclass(frozen=True, slots=True)
 class ClaimedStream:
-    """A due stream that this dispatcher now holds, with its call and its endpoint. In the order of `CLAIM_DUE_STREAMS`."""
+    """A due stream that this dispatcher now holds, with its call and its endpoint. In the order of
+    `CLAIM_DUE_STREAMS`."""
 
     id: int
     lease_id: UUID
@@ -45,8 +46,8 @@ class AttemptRecord:
 class Finish:
     """How a claimed stream is given back.
 
-    `delivered` moves the cursor to the call's upper seq. Otherwise the call is made again in `retry_in` seconds, or
-    never (None): the stream is parked. Without an attempt no call was needed.
+    `delivered` moves the cursor to the call's upper seq. Otherwise the call is made again in `retry_in`
+    seconds, or never (None): the stream is parked. Without an attempt no call was needed.
     """
 
     stream: ClaimedStream

@@ -1,4 +1,5 @@
-"""The one door for outgoing HTTP. Nothing else in the project opens a connection to an address that someone gave us."""
+"""The one door for outgoing HTTP. Nothing else in the project opens a connection to an address that someone
+gave us."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from agents.errors import AgentUnreachable, AnswerInvalid, CallTimedOut
 
 CONNECT_SECONDS = 5.0
 KEEPALIVE_SECONDS = 4.0
-"""Shorter than the five seconds after which common servers hang up, so that a call rarely meets a connection that dies."""
+"""Shorter than the five seconds after which common servers hang up, so that a call rarely meets a connection
+that dies."""
 
 DNS_SECONDS = 10
 CHUNK_BYTES = 64 * 1024
@@ -28,20 +30,19 @@ class Response:
 
 
 class Door:
-    """Posts to agents: pooled connections, TLS verified, no redirects, no cookies, no proxy of the environment,
-    nothing compressed. Use it as an async context manager."""
+    """Posts to agents: pooled connections, TLS verified, no redirects, no cookies, no proxy of the
+    environment, nothing compressed. How many at once is the caller's business. Use it as an async context manager."""
 
-    def __init__(self, *, timeout: float, max_bytes: int, connections: int) -> None:
+    def __init__(self, *, timeout: float, max_bytes: int) -> None:
         self._timeout = timeout
         self._max_bytes = max_bytes
-        self._connections = connections
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             connector=self._connector(),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=self._timeout, connect=min(CONNECT_SECONDS, self._timeout)),
+            timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=min(CONNECT_SECONDS, self._timeout)),
             headers={"user-agent": "FleetLM/1", "accept-encoding": "identity"},
             skip_auto_headers=("accept",),
             auto_decompress=False,
@@ -58,7 +59,7 @@ class Door:
     def _connector(self) -> aiohttp.TCPConnector:
         # The one place where names become addresses: which of them may be called is to be decided here.
         return aiohttp.TCPConnector(
-            limit=self._connections, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=DNS_SECONDS
+            limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=DNS_SECONDS
         )
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Response:
@@ -85,7 +86,7 @@ class Door:
     async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
         chunks: list[bytes] = []
         size = 0
-        async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
+        while chunk := await answer.content.read(CHUNK_BYTES):
             size += len(chunk)
             if size > self._max_bytes:
                 answer.close()

@@ -1,4 +1,5 @@
-"""How one call of an agent can fail. The docstring is what an operator reads; `outcome` is what the attempt records."""
+"""How one call of an agent can fail. The docstring is what an operator reads; `outcome` is what the attempt
+records."""
 
 
 class CallError(Exception):

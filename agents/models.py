@@ -1,4 +1,5 @@
-"""How agents are called: endpoints, the delivery streams that carry conversations to them, and every attempt."""
+"""How agents are called: endpoints, the delivery streams that carry conversations to them, and every
+attempt."""
 
 from django.db import models
 from django.db.models import Q
@@ -36,10 +37,11 @@ class AgentEndpoint(models.Model):
 class DeliveryStream(models.Model):
     """One endpoint's cursor over one conversation: what it has got, and when to call it next.
 
-    There is a row for every conversation that the agent takes part in, not one for every message. `due_at` is null
-    while there is nothing to do, and the index of due streams holds only those that have it: a million idle or parked
-    streams cost the due ones nothing. While a dispatcher has the stream, `lease_id` says so and `due_at` is when the
-    lease runs out, so that one look at one index finds the new, the retried and the abandoned.
+    There is a row for every conversation that the agent takes part in, not one for every message. `due_at` is
+    null while there is nothing to do, and the index of due streams holds only those that have it: a million
+    idle or parked streams cost the due ones nothing. While a dispatcher has the stream, `lease_id` says so
+    and `due_at` is when the lease runs out, so that one look at one index finds the new, the retried and the
+    abandoned.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -49,8 +51,9 @@ class DeliveryStream(models.Model):
     enabled = models.BooleanField(default=True)  # the endpoint's, here so that one row's lock decides
     # Everything up to and including this seq has been delivered.
     cursor = models.BigIntegerField(default=0)
-    # The conversation's last seq at the newest append that concerns this agent: above the cursor, a call is needed.
-    # Every such append writes it, whatever the stream is doing; that row lock is why no acknowledgement can miss one.
+    # The conversation's last seq at the newest append that concerns this agent: above the cursor, a call is
+    # needed. Every such append writes it, whatever the stream is doing; that row lock is why no
+    # acknowledgement can miss one.
     wanted_seq = models.BigIntegerField(default=0)
     due_at = models.DateTimeField(null=True, blank=True)
     # The call under way or being retried: its webhook-id and the upper seq that its first attempt fixed.

@@ -1,4 +1,5 @@
-"""Rare writes of delivery streams: membership changes, and what an operator does to them. Synchronous, with the ORM."""
+"""Rare writes of delivery streams: membership changes, and what an operator does to them. Synchronous, with
+the ORM."""
 
 from collections.abc import Collection
 
@@ -14,8 +15,8 @@ from conversations.models import Conversation
 def open_streams(conversation_id: int, participant_ids: Collection[str], from_seq: int) -> None:
     """Deliver the messages after `from_seq` to those of the participants that are agents with an endpoint.
 
-    Call it in the transaction that makes them members, with the conversation's row locked. A stream that is there
-    already moves up to `from_seq`, never back.
+    Call it in the transaction that makes them members, with the conversation's row locked. A stream that is
+    there already moves up to `from_seq`, never back.
     """
     endpoints = (
         AgentEndpoint.objects.filter(agent_id__in=participant_ids)
@@ -60,7 +61,8 @@ def resume(streams: QuerySet[DeliveryStream]) -> int:
 
 @transaction.atomic
 def park(streams: QuerySet[DeliveryStream]) -> int:
-    """Call no more for these streams until they are resumed; a call under way loses its lease. Returns how many."""
+    """Call no more for these streams until they are resumed; a call under way loses its lease. Returns how
+    many."""
     return lock_in_order(streams.filter(parked_at__isnull=True)).update(
         parked_at=Now(), due_at=None, lease_id=None
     )
@@ -68,7 +70,8 @@ def park(streams: QuerySet[DeliveryStream]) -> int:
 
 @transaction.atomic
 def replay_from(key: str, agent_id: str, from_seq: int) -> DeliveryStream:
-    """Deliver everything from `from_seq` on to this agent again, as new calls; its answers are appended again.
+    """Deliver everything from `from_seq` on to this agent again, as new calls; its answers are appended
+    again.
 
     Raises `NotFound` without such a stream, `InvalidRequest` for a seq that the conversation does not have.
     """
@@ -96,6 +99,7 @@ def replay_from(key: str, agent_id: str, from_seq: int) -> DeliveryStream:
 
 
 def lock_in_order(streams: QuerySet[DeliveryStream]) -> QuerySet[DeliveryStream]:
-    """These streams, locked in id order as every append and every acknowledgement does, until the transaction ends."""
+    """These streams, locked in id order as every append and every acknowledgement does, until the transaction
+    ends."""
     ids = list(streams.select_for_update(no_key=True).order_by("id").values_list("id", flat=True))
     return DeliveryStream.objects.filter(id__in=ids)

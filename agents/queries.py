@@ -14,9 +14,11 @@ Connection = AsyncConnection[tuple[Any, ...]]
 PARTICIPANTS_MAX = 100
 """The most participants that a call names; who wants all of a large conversation asks for them by REST."""
 
-# A range scan of the unique key (conversation, seq) for each stream: seqs have no holes, so the range is the context.
+# A range scan of the unique key (conversation, seq) for each stream: seqs have no holes, so the range is the
+# context.
 SELECT_CONTEXTS = """
-SELECT asked.stream_id, m.id::text, m.seq, m.sender_id, m.kind, m.text, m.content::text, m.metadata::text, m.reply_to, m.created_at
+SELECT asked.stream_id, m.id::text, m.seq, m.sender_id, m.kind, m.text, m.content::text, m.metadata::text, m.reply_to,
+  m.created_at
 FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) AS asked (stream_id, conversation_id, from_seq, to_seq)
 CROSS JOIN LATERAL (
   SELECT * FROM conversations_message

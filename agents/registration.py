@@ -1,4 +1,5 @@
-"""Agents come, change and go: the participant, its endpoint and its streams in one transaction. Synchronous, with the ORM."""
+"""Agents come, change and go: the participant, its endpoint and its streams in one transaction. Synchronous,
+with the ORM."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -36,8 +37,8 @@ def register_agent(
 ) -> Registered:
     """Make this participant an agent that is called at `url`, from the next message of its conversations on.
 
-    The participant may be known already, as one that was written to before it was registered. Raises `Conflict` if it
-    has an endpoint.
+    The participant may be known already, as one that was written to before it was registered. Raises
+    `Conflict` if it has an endpoint.
     """
     participant = _become_agent(check_id(agent_id))
     if AgentEndpoint.objects.filter(agent=participant).exists():
@@ -62,7 +63,8 @@ def register_agent(
 def _become_agent(agent_id: str) -> Participant:
     """The participant, now of kind agent, locked together with its conversations: no append comes in between.
 
-    Conversations are locked before participants, as membership changes do; those that came meanwhile are locked too.
+    Conversations are locked before participants, as membership changes do; those that came meanwhile are
+    locked too.
     """
     Participant.objects.bulk_create([Participant(id=agent_id, kind="agent")], ignore_conflicts=True)
     locked: set[int] = set()
@@ -120,8 +122,8 @@ def _follow_enabled(endpoint: AgentEndpoint) -> None:
 
 @transaction.atomic
 def delete_agent(agent_id: str) -> None:
-    """Take the endpoint and its streams away: the agent is called no more. The participant, its memberships and its
-    messages stay, so that it can speak by REST and be registered again. Raises `NotFound`.
+    """Take the endpoint and its streams away: the agent is called no more. The participant, its memberships
+    and its messages stay, so that it can speak by REST and be registered again. Raises `NotFound`.
     """
     operations.lock_in_order(DeliveryStream.objects.filter(agent_id=agent_id))
     deleted, _ = AgentEndpoint.objects.filter(agent_id=agent_id).delete()

@@ -1,4 +1,5 @@
-"""The rules of deliveries: what a call carries, when it is made again, and what its answer says. Pure: no Django, no I/O."""
+"""The rules of deliveries: what a call carries, when it is made again, and what its answer says. Pure: no
+Django, no I/O."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -73,7 +74,8 @@ def check_url(url: str) -> str:
 
 
 def retry_delay(schedule: Sequence[float], failures: int, random: float) -> float:
-    """Seconds to wait after the `failures`-th failure in a row; `random` is in [0, 1) and spreads it by ±20 %."""
+    """Seconds to wait after the `failures`-th failure in a row; `random` is in [0, 1) and spreads it by ±20
+    %."""
     base = schedule[min(failures, len(schedule)) - 1]
     return base * (1 - JITTER + 2 * JITTER * random)
 
@@ -89,7 +91,8 @@ def next_retry(
 ) -> float | None:
     """Seconds until the next attempt, or None when the stream has failed for too long and is to be parked.
 
-    `failing_seconds` is the time since the first failure in a row. An agent's `Retry-After` can only make it later.
+    `failing_seconds` is the time since the first failure in a row. An agent's `Retry-After` can only make it
+    later.
     """
     if failing_seconds >= give_up_after:
         return None
@@ -98,13 +101,15 @@ def next_retry(
 
 
 def context_from_seq(cursor: int, upper_seq: int, window: int | None) -> int:
-    """The first seq of a call's context: the newest `window` messages (None: all), and never less than all new ones."""
+    """The first seq of a call's context: the newest `window` messages (None: all), and never less than all
+    new ones."""
     window = min(window or CONTEXT_MESSAGES_MAX, CONTEXT_MESSAGES_MAX)
     return max(1, min(cursor + 1, upper_seq - window + 1))
 
 
 def new_from_seq(messages: Iterable[ContextMessage], cursor: int, agent_id: str) -> int | None:
-    """The first message after the cursor that is not the agent's own, or None: then there is nothing to call it for.
+    """The first message after the cursor that is not the agent's own, or None: then there is nothing to call
+    it for.
 
     A system message or a redaction alone is no reason for a call either, but is new if a call is made.
     """
@@ -117,8 +122,9 @@ def new_from_seq(messages: Iterable[ContextMessage], cursor: int, agent_id: str)
 def may_take_another(in_flight: int, free: int) -> bool:
     """Whether an endpoint with this many calls under way may have one more of the dispatcher's free places.
 
-    An endpoint may hold no more places than are free: alone it gets half of them, n slow ones get 1/(n+1) each, and
-    there is always room for one more endpoint. (Choudhury and Hahne, Dynamic Queue Length Thresholds, 1998.)
+    An endpoint may hold no more places than are free: alone it gets half of them, n slow ones get 1/(n+1)
+    each, and there is always room for one more endpoint. (Choudhury and Hahne, Dynamic Queue Length
+    Thresholds, 1998.)
     """
     return in_flight < free
 
@@ -130,7 +136,7 @@ def parse_answer(value: Any, limits: rules.Limits) -> tuple[Draft, ...]:
     """
     if not isinstance(value, dict) or ("text" in value) == ("messages" in value):
         raise AnswerInvalid('The answer is neither {"text": …} nor {"messages": […]}.')
-    items = value["messages"] if "messages" in value else [value]
+    items = value.get("messages", [value])
     if not isinstance(items, list):
         raise AnswerInvalid("messages is not a list.")
     if len(items) > ANSWER_MESSAGES_MAX:

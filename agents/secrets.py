@@ -1,4 +1,5 @@
-"""Signing secrets at rest: encrypted with a key that is derived from the server's secret key, never shown again."""
+"""Signing secrets at rest: encrypted with a key that is derived from the server's secret key, never shown
+again."""
 
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
@@ -16,7 +17,8 @@ KEY_CONTEXT = b"fleetlm endpoint secrets v1"
 
 
 class SealedSecret(TypedDict):
-    """One secret as an endpoint's row holds it. `expires_at` is ISO 8601, or null for one that is here to stay."""
+    """One secret as an endpoint's row holds it. `expires_at` is ISO 8601, or null for one that is here to
+    stay."""
 
     id: str
     sealed: str
@@ -31,7 +33,8 @@ def seal(secret: str) -> SealedSecret:
 def open_secrets(sealed: Sequence[SealedSecret], now: datetime) -> list[str]:
     """The secrets that have not expired, in plain.
 
-    Raises `cryptography.fernet.InvalidToken` when the server's secret key is not the one that they were sealed with.
+    Raises `cryptography.fernet.InvalidToken` when the server's secret key is not the one that they were
+    sealed with.
     """
     return [_open(one["sealed"]) for one in sealed if not _expired(one, now)]
 

@@ -17,7 +17,8 @@ def generate_secret() -> str:
 
 
 def sign(signing_secrets: Iterable[str], message_id: str, timestamp: int, body: bytes) -> str:
-    """The value of `webhook-signature`: one `v1,…` for each secret, separated by spaces. `timestamp` is in seconds."""
+    """The value of `webhook-signature`: one `v1,…` for each secret, separated by spaces. `timestamp` is in
+    seconds."""
     signed = f"{message_id}.{timestamp}.".encode() + body
     return " ".join(_signature(_key(secret), signed) for secret in signing_secrets)
 

@@ -1,7 +1,8 @@
-"""Writes of delivery streams. The hot ones are SQL for an async connection, each one statement; all are fenced by the lease.
+"""Writes of delivery streams. The hot ones are SQL for an async connection, each one statement; all are
+fenced by the lease.
 
-Whoever locks conversations locks them before streams, and streams in id order: then nobody waits in a circle. The cold writes
-(registering, members, operators) are in `agents/registration.py` and `agents/operations.py`.
+Whoever locks conversations locks them before streams, and streams in id order: then nobody waits in a circle.
+The cold writes (registering, members, operators) are in `agents/registration.py` and `agents/operations.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,9 +29,10 @@ Connection = AsyncConnection[tuple[Any, ...]]
 
 ERROR_CHARACTERS = 500
 
-# Runs inside the append's transaction, after the conversations' counters have moved. One probe of `stream_once` for each
-# conversation, then the row locks in id order. It writes also to streams that are due or in flight (a HOT update, since
-# `due_at` stays): the row lock makes an acknowledgement wait for this commit and then see `wanted_seq`.
+# Runs inside the append's transaction, after the conversations' counters have moved. One probe of
+# `stream_once` for each conversation, then the row locks in id order. It writes also to streams that are due
+# or in flight (a HOT update, since `due_at` stays): the row lock makes an acknowledgement wait for this
+# commit and then see `wanted_seq`.
 MARK_DUE_SQL = """
 WITH wanted AS MATERIALIZED (
   SELECT s.id, c.last_seq, e.debounce_ms
@@ -48,9 +50,10 @@ SET wanted_seq = greatest(s.wanted_seq, wanted.last_seq),
 FROM wanted WHERE s.id = wanted.id
 """
 
-# A range scan of `stream_due`, which holds due streams only, stopped by the limit; what others have locked is skipped.
-# An endpoint takes its next place only if it then holds no more than are left. The upper seq is fixed here, at the first attempt, from the
-# same snapshot that showed the stream as due. `due_at` becomes the end of the lease.
+# A range scan of `stream_due`, which holds due streams only, stopped by the limit; what others have locked is
+# skipped. An endpoint takes its next place only if it then holds no more than are left. The upper seq is
+# fixed here, at the first attempt, from the same snapshot that showed the stream as due. `due_at` becomes the
+# end of the lease.
 CLAIM_DUE_STREAMS = """
 WITH due AS MATERIALIZED (
   SELECT s.id, s.endpoint_id, s.due_at
@@ -75,8 +78,8 @@ SET lease_id = %(lease_id)s,
     attempts = s.attempts + 1
 FROM mine, agents_agentendpoint e, conversations_conversation c
 WHERE s.id = mine.id AND e.id = s.endpoint_id AND c.id = s.conversation_id
-RETURNING s.id, s.lease_id, s.cursor, s.call_id, s.call_seq, s.attempts, s.first_failed_at, s.agent_id, s.endpoint_id,
-  e.url, e.dialect, e.context_messages, e.secrets, c.id, c.key, c.kind = 'dm', c.epoch
+RETURNING s.id, s.lease_id, s.cursor, s.call_id, s.call_seq, s.attempts, s.first_failed_at, s.agent_id,
+  s.endpoint_id, e.url, e.dialect, e.context_messages, e.secrets, c.id, c.key, c.kind = 'dm', c.epoch
 """
 
 # The first entry of `stream_due`.
@@ -85,21 +88,24 @@ SELECT extract(epoch FROM due_at - now())::float8 FROM agents_deliverystream
 WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1
 """
 
-# Probes of the primary key, the locks in id order. An append that holds one of the rows is waited for, and the row is then
-# read anew: `wanted_seq` is the newest. A lost lease matches nothing, so it changes nothing and logs no attempt.
+# Probes of the primary key, the locks in id order. An append that holds one of the rows is waited for, and the
+# row is then read anew: `wanted_seq` is the newest. A lost lease matches nothing, so it changes nothing and logs
+# no attempt.
 FINISH = """
 WITH done AS MATERIALIZED (
-  SELECT s.id, s.conversation_id, d.*
+  SELECT s.id, d.*
   FROM unnest(%(stream_ids)s::bigint[], %(lease_ids)s::uuid[], %(delivered)s::bool[], %(retry_in)s::float8[],
-              %(errors)s::text[], %(call_ids)s::uuid[], %(numbers)s::int[], %(from_seqs)s::bigint[], %(to_seqs)s::bigint[],
-              %(run_ids)s::uuid[], %(outcomes)s::text[], %(statuses)s::int[], %(durations)s::int[])
+              %(errors)s::text[], %(call_ids)s::uuid[], %(numbers)s::int[], %(from_seqs)s::bigint[],
+              %(to_seqs)s::bigint[], %(run_ids)s::uuid[], %(outcomes)s::text[], %(statuses)s::int[],
+              %(durations)s::int[])
     AS d (stream_id, lease_id, delivered, retry_in, error, call_id, number, from_seq, to_seq,
           run_id, outcome, status, duration_ms)
   JOIN agents_deliverystream s ON s.id = d.stream_id AND s.lease_id = d.lease_id
   ORDER BY s.id
   FOR NO KEY UPDATE OF s
 ), logged AS (
-  INSERT INTO agents_attempt (stream_id, call_id, run_id, number, from_seq, to_seq, outcome, status, duration_ms, error)
+  INSERT INTO agents_attempt
+    (stream_id, call_id, run_id, number, from_seq, to_seq, outcome, status, duration_ms, error)
   SELECT stream_id, call_id, run_id, number, from_seq, to_seq, outcome, status, duration_ms, error
   FROM done WHERE run_id IS NOT NULL
 )
@@ -119,32 +125,30 @@ WHERE s.id = done.id AND s.lease_id = done.lease_id AND e.id = s.endpoint_id
 RETURNING s.id, extract(epoch FROM s.due_at - now())::float8
 """
 
-RENEW_LEASES = """
+_HELD = """
 WITH held AS MATERIALIZED (
   SELECT s.id FROM agents_deliverystream s
   JOIN unnest(%(stream_ids)s::bigint[], %(lease_ids)s::uuid[]) AS held (id, lease_id) USING (id, lease_id)
   ORDER BY s.id FOR NO KEY UPDATE OF s
 )
+"""
+
+RENEW_LEASES = f"""{_HELD}
 UPDATE agents_deliverystream s SET due_at = now() + %(lease_seconds)s * interval '1 second'
 FROM held WHERE s.id = held.id RETURNING s.id
 """
 
-RELEASE = """
-WITH held AS MATERIALIZED (
-  SELECT s.id FROM agents_deliverystream s
-  JOIN unnest(%(stream_ids)s::bigint[], %(lease_ids)s::uuid[]) AS held (id, lease_id) USING (id, lease_id)
-  ORDER BY s.id FOR NO KEY UPDATE OF s
-)
+RELEASE = f"""{_HELD}
 UPDATE agents_deliverystream s SET due_at = now(), lease_id = NULL, attempts = s.attempts - 1
 FROM held WHERE s.id = held.id
 """
 
 
 async def mark_due(connection: Connection, conversation_ids: Sequence[int], sender_ids: Sequence[str]) -> int:
-    """Note that these conversations have news: one pair of conversation and sender for each message that triggers.
+    """Note that these conversations have news: a pair of conversation and sender for each message that triggers.
 
-    Call it in the append's transaction, after the conversations' counters have moved. Returns how many streams of
-    agents have something to do.
+    Call it in the append's transaction, after the conversations' counters have moved. Returns how many streams
+    of agents have something to do.
     """
     parameters = {"conversation_ids": list(conversation_ids), "sender_ids": list(sender_ids)}
     cursor = await connection.execute(MARK_DUE_SQL, parameters)
@@ -156,8 +160,8 @@ async def claim_due_streams(
 ) -> list[ClaimedStream]:
     """Take up to `limit` due streams, as many as there are free places; `held` counts the calls of each endpoint.
 
-    No endpoint gets so many that it would hold more places than are left (`rules.may_take_another`). The streams are
-    this caller's alone until `lease_seconds` have passed. New calls get their id and upper seq here.
+    No endpoint gets so many that it would hold more places than are left (`rules.may_take_another`). The
+    streams are this caller's alone until `lease_seconds` have passed. New calls get their id and upper seq here.
     """
     parameters = {
         "limit": limit,
@@ -173,7 +177,10 @@ async def claim_due_streams(
 
 
 async def seconds_to_next_due(connection: Connection) -> float | None:
-    """Seconds until the next stream is due or the next lease runs out; negative when that has passed; None: never."""
+    """Seconds until the next stream is due or the next lease runs out; negative when that has passed.
+
+    None: nothing is due.
+    """
     row = await (await connection.execute(NEXT_DUE)).fetchone()
     return row[0] if row else None
 
@@ -181,7 +188,8 @@ async def seconds_to_next_due(connection: Connection) -> float | None:
 async def finish(connection: Connection, finishes: Sequence[Finish]) -> dict[int, float | None]:
     """Give streams back: move cursors, plan retries, park, and log the attempts, all in one statement.
 
-    Returns the streams that were still held, by id, with the seconds until they are due again (None: idle or parked).
+    Returns the streams that were still held, by id, with the seconds until they are due again (None: idle or
+    parked).
     """
     columns = zip(*(_finish_row(finish) for finish in finishes), strict=True)
     cursor = await connection.execute(FINISH, dict(zip(_FINISH_COLUMNS, map(list, columns), strict=True)))
@@ -189,18 +197,8 @@ async def finish(connection: Connection, finishes: Sequence[Finish]) -> dict[int
 
 
 _FINISH_COLUMNS = (
-    *(
-        "stream_ids",
-        "lease_ids",
-        "delivered",
-        "retry_in",
-        "errors",
-        "call_ids",
-        "numbers",
-        "from_seqs",
-        "to_seqs",
-    ),
-    *("run_ids", "outcomes", "statuses", "durations"),
+    *("stream_ids", "lease_ids", "delivered", "retry_in", "errors", "call_ids", "numbers", "from_seqs"),
+    *("to_seqs", "run_ids", "outcomes", "statuses", "durations"),
 )
 
 

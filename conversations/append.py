@@ -159,13 +159,13 @@ def _decide(
 def _check_sender(request: AppendRequest, head: Head, members: Members) -> None:
     if request.kind == "system" and request.privileged:
         return
-    if request.kind == "system":
-        raise NotAllowed("Only an API key may write system messages.")
     if head.kind == "broadcast":
         if not request.privileged and members.get(request.sender_id) != "admin":
             raise NotAllowed("Only an API key or an admin of the conversation may write to a broadcast.")
     elif request.sender_id not in members:
         raise NotAMember(participant_id=request.sender_id, key=request.key)
+    if request.kind == "system":
+        raise NotAllowed("Only an API key may write system messages.")
 
 
 def _check_state(request: AppendRequest, head: Head) -> None:

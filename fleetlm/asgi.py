@@ -12,7 +12,7 @@ django.setup()
 
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
-from django.urls import path
+from django.urls import path, re_path
 
 from fleetlm.lean import LeanHandler, is_lean
 from fleetlm.sockets.consumer import SocketConsumer
@@ -53,7 +53,7 @@ _routed = ProtocolTypeRouter(
         "websocket": URLRouter(
             [
                 path("socket/websocket", SocketConsumer.as_asgi()),
-                path("<path:any>", cast(Any, _no_such_socket)),
+                re_path("", cast(Any, _no_such_socket)),
             ]
         ),
         "lifespan": _lifespan,

@@ -6,7 +6,7 @@ from typing import Any
 import django.db
 import msgspec
 import psycopg
-from django.core.exceptions import DisallowedHost, RequestDataTooBig
+from django.core.exceptions import DisallowedHost, RequestDataTooBig, TooManyFieldsSent
 from django.http import Http404
 from psycopg_pool import PoolTimeout
 from rest_framework.exceptions import APIException
@@ -53,6 +53,8 @@ def as_error(error: Exception) -> FleetLMError:
         return TooLarge()
     if isinstance(error, DisallowedHost):
         return InvalidRequest("This host name is not one of FLEETLM_ALLOWED_HOSTS.", field="Host")
+    if isinstance(error, TooManyFieldsSent):
+        return InvalidRequest("The request has too many parameters.")
     if isinstance(error, Http404):
         return NotFound()
     if isinstance(error, _DATABASE_AWAY):

@@ -126,6 +126,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["fleetlm.api.authentication.BearerAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": [],
     "DEFAULT_SCHEMA_CLASS": "fleetlm.api.schema.Schema",
+    "EXCEPTION_HANDLER": "fleetlm.api.base.render_error",
     "UNAUTHENTICATED_USER": None,
 }
 
@@ -145,7 +146,8 @@ SPECTACULAR_SETTINGS = {
 }
 
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+# In development static files are served from where they lie; `collectstatic` gathers them for production.
+STATIC_ROOT = None if IN_DEVELOPMENT else BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = IN_DEVELOPMENT
 
 CORS_ALLOWED_ORIGINS = FLEETLM.allowed_origins

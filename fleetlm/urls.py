@@ -7,7 +7,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from conversations.errors import NotFound
 
-# from fleetlm.api.agents import AgentDetail, Agents
+from fleetlm.api.agents import AgentDetail, Agents
 from fleetlm.api.base import error_response
 from fleetlm.api.conversations import (
     ConversationDetail,
@@ -50,8 +50,8 @@ urlpatterns = [
     path("api/inbox/<str:participant_id>/events", InboxEvents.as_view()),
     path("api/participants", Participants.as_view()),
     path("api/participants/<str:participant_id>", ParticipantDetail.as_view()),
-    #    path("api/agents", Agents.as_view()),
-    #    path("api/agents/<str:agent_id>", AgentDetail.as_view()),
+    path("api/agents", Agents.as_view()),
+    path("api/agents/<str:agent_id>", AgentDetail.as_view()),
     path("api/tokens", Tokens.as_view()),
 ]
 

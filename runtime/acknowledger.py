@@ -1,4 +1,5 @@
-"""Gives delivery streams back in batches: whatever waits when the last commit returns goes out as one statement."""
+"""Gives delivery streams back in batches: whatever waits when the last commit returns goes out as one
+statement."""
 
 import asyncio
 
@@ -24,8 +25,8 @@ class Acknowledger:
     async def finish(self, finish: Finish) -> float | None:
         """Give a stream back; returns after the commit with the seconds until it is due again.
 
-        None: there is nothing to do for now, or the lease was lost and nothing was changed. Raises `psycopg.Error`
-        for what is no outage.
+        None: there is nothing to do for now, or the lease was lost and nothing was changed. Raises
+        `psycopg.Error` for what is no outage.
         """
         future: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((finish, future))

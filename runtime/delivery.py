@@ -1,4 +1,5 @@
-"""One call of an agent, from the claimed stream to how it ended. No transaction is open while the agent is called."""
+"""One call of an agent, from the claimed stream to how it ended. No transaction is open while the agent is
+called."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -119,7 +120,8 @@ class Courier:
         return dialect.read(response, self._limits)
 
     async def _append_answer(self, stream: ClaimedStream, drafts: Sequence[rules.Draft]) -> None:
-        """Append each message once, however often this call is made: its `client_id` comes from the call's id."""
+        """Append each message once, however often this call is made: its `client_id` comes from the call's
+        id."""
         for number, draft in enumerate(drafts):
             request = AppendRequest(
                 key=stream.key,
@@ -133,7 +135,8 @@ class Courier:
             try:
                 await self._append_patiently(request)
             except ClientIdReused:
-                # An earlier attempt got this far, and the agent now answers otherwise: the first answer stands.
+                # An earlier attempt got this far, and the agent now answers otherwise: the first answer
+                # stands.
                 continue
             except _UNWANTED:
                 return

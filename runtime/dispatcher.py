@@ -1,7 +1,8 @@
-"""Calls agents: claims due delivery streams, lets each be delivered, gives them back. See `docs/ARCHITECTURE.md`.
+"""Calls agents: claims due delivery streams, lets each be delivered, gives them back. See
+`docs/ARCHITECTURE.md`.
 
-It wakes up by hints of the channel layer, by what it knows to be due, and anyway every `dispatch_poll` seconds: without
-Valkey it is late, never idle.
+It wakes up by hints of the channel layer, by what it knows to be due, and anyway every `dispatch_poll`
+seconds: without Valkey it is late, never idle.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import contextlib
 import logging
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 
 from django.conf import settings
@@ -44,11 +46,7 @@ class Dispatcher:
     def __init__(self, pool: Pool, append: Append) -> None:
         self._pool = pool
         self._config = config = settings.FLEETLM
-        self._door = Door(
-            timeout=config.agent_timeout,
-            max_bytes=config.agent_response_bytes,
-            connections=config.dispatch_in_flight,
-        )
+        self._door = Door(timeout=config.agent_timeout, max_bytes=config.agent_response_bytes)
         self._courier = Courier(self._door, append)
         self._acknowledger = Acknowledger(pool)
         self._in_flight: dict[int, _InFlight] = {}
@@ -123,7 +121,7 @@ class Dispatcher:
             entry = _InFlight(stream, asyncio.create_task(call, name=f"delivery-{stream.id}"), now)
             self._in_flight[stream.id] = entry
             self._per_endpoint[stream.endpoint_id] += 1
-            entry.task.add_done_callback(lambda task, entry=entry: self._ended(entry, task))
+            entry.task.add_done_callback(partial(self._ended, entry))
         metrics.DELIVERIES_IN_FLIGHT.set(len(self._in_flight))
 
     async def _deliver(

@@ -1,4 +1,5 @@
-"""What a background loop does while Postgres is away: say it once, try again at growing intervals, say when it is over."""
+"""What a background loop does while Postgres is away: say it once, try again at growing intervals, say when
+it is over."""
 
 import logging
 from typing import Final
@@ -9,7 +10,7 @@ DATABASE_AWAY: Final = (psycopg.OperationalError, psycopg.InterfaceError)
 """What psycopg and its pool raise when a connection cannot be had, breaks, or is told to end."""
 
 FIRST_PAUSE: Final = 0.2
-LONGEST_PAUSE: Final = 5.0
+LONGEST_PAUSE: Final = 2.0
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ class Outage:
         self._pause = 0.0
 
     def pause(self, error: Exception) -> float:
-        """Seconds to wait before the next try, from 0.2 doubling to 5."""
+        """Seconds to wait before the next try, from 0.2 doubling to 2."""
         if not self._pause:
             logger.warning("Postgres cannot be used; %s waits until it returns: %s", self._doing, error)
         self._pause = min(max(FIRST_PAUSE, self._pause * 2), LONGEST_PAUSE)

@@ -15,7 +15,8 @@ Dialect = Literal["webhook"]
 
 
 class AgentForm(Form):
-    """An agent to register. `context` is how many of the newest messages a call carries; the server's default is 50."""
+    """An agent to register. `context` is how many of the newest messages a call carries; the server's default
+    is 50."""
 
     id: Id
     url: Url
@@ -54,7 +55,8 @@ class AgentAnswer(Answer):
 
 
 class AgentCreatedAnswer(AgentAnswer):
-    """A new agent, with the secret that its calls are signed with: keep it, this is the only time it is shown."""
+    """A new agent, with the secret that its calls are signed with: keep it, this is the only time it is
+    shown."""
 
     secret: str
 

@@ -42,7 +42,8 @@ class Agents(ApiView):
 
     @operation("Register an agent", body=forms.AgentForm, answers={201: forms.AgentCreatedAnswer})
     async def post(self, request: HttpRequest) -> Reply:
-        """Have an agent called at `url`; the answer holds the signing secret, this once. 409 if it is registered."""
+        """Have an agent called at `url`; the answer holds the signing secret, this once. 409 if it is
+        registered."""
         self.principal.require_server("admin")
         form = self.body(forms.AgentForm)
         check_url(form.url)

@@ -107,6 +107,11 @@ def render(reply: Reply) -> HttpResponse:
     return HttpResponse(body, status=reply.status, content_type="application/json", headers=headers)
 
 
+def render_error(error: Exception, context: dict[str, Any]) -> HttpResponse:
+    """The REST framework's own views (schema, docs) answer errors in the same shape."""
+    return error_response(as_error(error))
+
+
 def error_response(error: FleetLMError) -> HttpResponse:
     """A Django response of an error."""
     headers: dict[str, str] = {}

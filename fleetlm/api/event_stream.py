@@ -103,13 +103,13 @@ class EventStream:
 
     async def _next_chunk(self) -> bytes:
         try:
-            async with asyncio.timeout(KEEPALIVE_SECONDS):
+            async with asyncio.timeout(min(KEEPALIVE_SECONDS, self._seconds_left())):
                 await self._wake.wait()
         except TimeoutError:
-            if self._expires_at is not None and self._expires_at < time.time():
-                self._fail(TokenExpired())
-            else:
+            if self._seconds_left() > 0:
                 return b": keep-alive\n\n"
+        if self._seconds_left() <= 0 and not self._ended:
+            self._fail(TokenExpired())
         chunk = b"".join(self._frames)
         self._frames.clear()
         self._bytes = 0
@@ -117,6 +117,10 @@ class EventStream:
         if not self._ended:
             self._wake.clear()
         return chunk
+
+    def _seconds_left(self) -> float:
+        """Until the token expires."""
+        return KEEPALIVE_SECONDS if self._expires_at is None else self._expires_at - time.time()
 
     async def _end_with_process(self) -> None:
         await self._draining.wait()

@@ -16,8 +16,7 @@ class Inbox(ApiView):
     @operation("Read an inbox", answers={200: forms.InboxAnswer})
     async def get(self, request: HttpRequest, participant_id: str) -> Reply:
         """The newest conversations with unread counts, mentions and previews."""
-        self.principal.require("read")
-        participant_id = self.principal.speak_as(participant_id)
+        participant_id = self.principal.read_inbox_of(participant_id)
         return Reply(b'{"conversations":' + await self.runtime.inboxes.snapshot(participant_id) + b"}")
 
 
@@ -30,8 +29,7 @@ class InboxEvents(EventsView):
     async def get(self, request: HttpRequest, participant_id: str) -> HttpResponseBase:
         """First `snapshot {conversations}`, then a `tick {updates}` for what changes. A returning client starts anew."""
         self.query(forms.EventsQuery)
-        self.principal.require("read")
-        participant_id = self.principal.speak_as(participant_id)
+        participant_id = self.principal.read_inbox_of(participant_id)
         address = EventAddress(None)
         stream = EventStream(self.principal, address, self.runtime.draining)
         inboxes = self.runtime.inboxes

@@ -11,7 +11,7 @@ from django.http.response import HttpResponseBase
 
 from conversations import queries, rules
 from conversations.append import message_as_dict
-from conversations.errors import InvalidRequest, NotAMember
+from conversations.errors import ConversationNotFound, InvalidRequest, NotAMember
 from fleetlm.api import forms
 from fleetlm.api.base import ApiView, Reply
 from fleetlm.api.event_stream import EventAddress, EventStream
@@ -40,7 +40,12 @@ class Messages(ApiView):
             body.client_id = idempotency_key.strip('"')
         self.principal.require_key(key)
         append = append_request(body, self.principal, key)
-        appended = await self.runtime.gateway.append(append, create=self.principal.may_create)
+        try:
+            appended = await self.runtime.gateway.append(append, create=self.principal.may_create)
+        except ConversationNotFound:
+            if self.principal.is_server:
+                raise
+            raise NotAMember(key=key) from None
         answer = message_as_dict(appended.message) | {"deduplicated": appended.deduplicated}
         return Reply(answer, 200 if appended.deduplicated else 201)
 

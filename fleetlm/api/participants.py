@@ -89,7 +89,7 @@ class ParticipantDetail(ApiView):
 def _create(form: forms.ParticipantForm) -> Participant:
     try:
         return Participant.objects.create(
-            id=form.id, kind=form.kind, display_name=form.display_name, metadata=form.metadata
+            id=rules.check_id(form.id), kind=form.kind, display_name=form.display_name, metadata=form.metadata
         )
     except IntegrityError:
         raise Conflict("There is a participant with this id already.", participant_id=form.id) from None

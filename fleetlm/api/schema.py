@@ -24,6 +24,11 @@ class Schema(AutoSchema):
         """The first segment of the path after `/api`."""
         return [self.path.split("/")[2]]
 
+    def get_operation_id(self) -> str:
+        """The path's words and the method: `conversations_key_messages_post`."""
+        words = [segment.strip("{}") for segment in self.path.split("/")[2:]]
+        return "_".join([*words, self.method.lower()])
+
 
 class Bearer(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """How a call is authenticated."""

@@ -54,6 +54,13 @@ class Principal:
             )
         return self.participant_id
 
+    def read_inbox_of(self, participant_id: str) -> str:
+        """The participant whose inbox is read. An inbox shows every conversation: a narrowed token reads none."""
+        self.require("read")
+        if self.conversations is not None:
+            raise NotAllowed("A token that is narrowed to some conversations reads no inbox.")
+        return self.speak_as(participant_id)
+
     def require_key(self, key: str) -> None:
         """Raise `NotAMember` where the answer does not depend on the database: narrowed tokens and others' dms."""
         if self.is_server:

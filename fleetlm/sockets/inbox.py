@@ -13,9 +13,7 @@ class InboxChannel(Channel):
 
     async def join(self, frame: Frame) -> None:
         """Reply with every entry; a tick follows for what changes."""
-        principal = self.socket.principal
-        principal.require("read")
-        self.owner = principal.speak_as(frame.topic.removeprefix(PREFIX))
+        self.owner = self.socket.principal.read_inbox_of(frame.topic.removeprefix(PREFIX))
         inboxes = self.socket.runtime.inboxes
         snapshot = await inboxes.join(self.owner, self)
         self.reply(frame, "ok", b'{"conversations":' + snapshot + b"}")

@@ -27,6 +27,11 @@ PASSING = frozenset({"unavailable", "overloaded", "rate_limited", "draining"})
 """Codes of errors that pass by themselves."""
 
 
+def reason(error: Exception) -> str:
+    """What a failed connection says of itself; a timeout says nothing."""
+    return str(error) or "no answer in time"
+
+
 def error_of(body: Any, otherwise: str) -> ClientError:
     """The error in a server's answer; `otherwise` is said of an answer that holds none."""
     fault = body.get("error") if isinstance(body, dict) else None

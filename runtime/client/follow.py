@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ async def stay_joined(
     start: Callable[[], dict[str, Any]],
     notice: Notice,
     in_order: Callable[[], bool] = lambda: True,
-) -> AsyncIterator[Event]:
+) -> AsyncGenerator[Event, None]:
     """Every event of a topic; each join's reply comes as the event `join`. `start` gives the payload of the next join.
 
     Joins anew when the connection is lost, or when `in_order` says after an event that something is missing.
@@ -103,7 +103,7 @@ class Place:
 
 async def follow_conversation(
     server: Server, key: str, place: Place, notice: Notice
-) -> AsyncIterator[dict[str, Any]]:
+) -> AsyncGenerator[dict[str, Any], None]:
     """Every message of a conversation from a place on, once and in order, for ever."""
     joined = stay_joined(server, f"conversation:{key}", place.start, notice, lambda: place.complete)
     async with contextlib.aclosing(joined) as events:
@@ -115,7 +115,7 @@ async def follow_conversation(
                 yield payload
 
 
-async def follow_inbox(server: Server, notice: Notice) -> AsyncIterator[dict[str, Any]]:
+async def follow_inbox(server: Server, notice: Notice) -> AsyncGenerator[dict[str, Any], None]:
     """Every entry of the participant's inbox, then every change of one, for ever."""
     shown: dict[str, dict[str, Any]] = {}
     joined = stay_joined(server, f"inbox:{server.participant_id}", dict, notice)

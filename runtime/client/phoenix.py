@@ -6,13 +6,13 @@ Source: https://hexdocs.pm/phoenix/writing_a_channels_client.html
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Final
 
 import aiohttp
 import orjson
 
-from runtime.client.errors import ClientError, Disconnected, error_of
+from runtime.client.errors import ClientError, Disconnected, error_of, reason
 from runtime.client.server import Server
 
 HEARTBEAT_SECONDS: Final = 30.0
@@ -45,7 +45,7 @@ class Connection:
                     return _response(frame[4])
                 self._early.append(frame)
 
-    async def events(self, topic: str) -> AsyncIterator[Event]:
+    async def events(self, topic: str) -> AsyncGenerator[Event, None]:
         """What the server sends on a joined topic, until the connection or the topic ends, which raises."""
         while True:
             frame = self._early.popleft() if self._early else await self._read()
@@ -102,7 +102,7 @@ async def connect(server: Server) -> AsyncIterator[Connection]:
         code = "not_authenticated" if error.status == 401 else "refused"
         raise ClientError(code, f"The server refused the socket with status {error.status}.") from None
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise Disconnected(f"{server.url} cannot be reached: {error or 'no answer in time'}") from None
+        raise Disconnected(f"{server.url} cannot be reached: {reason(error)}") from None
     connection = Connection(socket)
     heartbeat = asyncio.create_task(connection.beat(), name="heartbeat")
     try:

@@ -10,10 +10,10 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from runtime.client.errors import ClientError, Disconnected, error_of
+from runtime.client.errors import ClientError, Disconnected, error_of, reason
 
 PAGE: Final = 200
-TRIES: Final = 5
+TRIES: Final = 6
 CALL_SECONDS: Final = 30.0
 
 
@@ -82,7 +82,7 @@ class Server:
             ) as response:
                 status, raw = response.status, await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise Disconnected(f"{self.url} cannot be reached: {error or 'no answer in time'}") from None
+            raise Disconnected(f"{self.url} cannot be reached: {reason(error)}") from None
         return _answer(status, raw)
 
 

@@ -1,4 +1,5 @@
-"""Delivery streams in Postgres: what appends mark, what dispatchers claim, and what a lost lease can no longer do."""
+"""Delivery streams in Postgres: what appends mark, what dispatchers claim, and what a lost lease can no
+longer do."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -63,7 +64,8 @@ class Talk:
         self.id = Conversation.objects.get(key=self.key).id
 
     async def say(self, connection: Connection, sender_id: str | None = None, text: str = "hi") -> int:
-        """Append as the appender does, with its own statements; returns the number of streams that were marked."""
+        """Append as the appender does, with its own statements; returns the number of streams that were
+        marked."""
         async with connection.transaction():
             return await self.say_in_transaction(connection, sender_id or self.user, text)
 
@@ -186,7 +188,7 @@ async def waits_for_a_lock(observer: Connection, connection: Connection) -> None
     query = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s"
     async with asyncio.timeout(5):
         while (await (await observer.execute(query, (connection.info.backend_pid,))).fetchone()) != (True,):
-            await asyncio.sleep(0)
+            pass  # each look is a round trip
 
 
 async def test_a_retry_is_the_same_call_and_leaves_what_came_in_since_for_the_next(

@@ -36,7 +36,8 @@ async def serve() -> None:
     await runtime.start()
     listener.start()
     listener.follow(GROUP)
-    # What is here now stays: the collector need not look at Django's many objects again and again (a fifth of the time).
+    # What is here now stays: the collector need not look at Django's many objects again and again (a fifth of
+    # the time).
     gc.collect()
     gc.freeze()
     logger.info("Calling agents")

@@ -8,7 +8,8 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import connection
 from django.utils import timezone
 
-# One batch for each transaction, so that nobody waits for long. A range scan of `attempt_created`, stopped by the limit.
+# One batch for each transaction, so that nobody waits for long. A range scan of `attempt_created`, stopped by
+# the limit.
 PRUNE_ATTEMPTS = """
 DELETE FROM agents_attempt WHERE id = ANY(ARRAY(
   SELECT id FROM agents_attempt WHERE created_at < %s ORDER BY created_at LIMIT %s

@@ -1,0 +1,40 @@
+"""What the documents name exists: files, modules, settings, commands."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*/README.md")])
+_PATH = re.compile(r"`((?:[a-z_.-]+/)+[A-Za-z0-9_.*-]*)(?:::[a-z_0-9]+)?`")
+_LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
+_SETTING = re.compile(r"\b(FLEETLM_[A-Z_]+)\b")
+_COMMAND = re.compile(r"manage\.py ([a-z_]+)")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_path_that_a_document_names_exists(document: Path) -> None:
+    text = document.read_text()
+    named = {*_PATH.findall(text), *_LINK.findall(text)}
+    generated = (".fleetlm/", ".venv/", "staticfiles/")
+    missing = [
+        name
+        for name in named
+        if not name.startswith(generated)
+        and not any(list(base.glob(name.rstrip("/"))) for base in (ROOT, document.parent))
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_setting_that_a_document_names_exists(document: Path) -> None:
+    known = set(_SETTING.findall((ROOT / "docs/configuration.md").read_text())) | {"FLEETLM_TOKEN", "FLEETLM_WEBHOOK_SECRET"}
+    assert set(_SETTING.findall(document.read_text())) <= known
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_that_a_document_names_exists(document: Path) -> None:
+    ours = {path.stem for path in ROOT.glob("*/management/commands/*.py")}
+    djangos = {"migrate", "collectstatic", "createsuperuser", "runserver", "check", "makemigrations", "help"}
+    assert set(_COMMAND.findall(document.read_text())) <= ours | djangos
