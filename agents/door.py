@@ -1,5 +1,4 @@
-"""The one door for outgoing HTTP. Nothing else in the project opens a connection to an address that someone
-gave us."""
+"""The one door for outgoing HTTP. Nothing else in the project opens a connection to an address that someone gave us."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,7 +41,9 @@ class Door:
         self._session = aiohttp.ClientSession(
             connector=self._connector(),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=min(CONNECT_SECONDS, self._timeout)),
+            timeout=aiohttp.ClientTimeout(
+                total=self._timeout, sock_connect=min(CONNECT_SECONDS, self._timeout)
+            ),
             headers={"user-agent": "FleetLM/1", "accept-encoding": "identity"},
             skip_auto_headers=("accept",),
             auto_decompress=False,
@@ -58,9 +59,7 @@ class Door:
 
     def _connector(self) -> aiohttp.TCPConnector:
         # The one place where names become addresses: which of them may be called is to be decided here.
-        return aiohttp.TCPConnector(
-            limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=DNS_SECONDS
-        )
+        return aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=DNS_SECONDS)
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Response:
         """Post and read the whole answer, whatever its status.

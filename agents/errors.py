@@ -1,5 +1,4 @@
-"""How one call of an agent can fail. The docstring is what an operator reads; `outcome` is what the attempt
-records."""
+"""How one call of an agent can fail. `outcome` is what the attempt records; the message is what an operator reads."""
 
 
 class CallError(Exception):

@@ -1,5 +1,4 @@
-"""How agents are called: endpoints, the delivery streams that carry conversations to them, and every
-attempt."""
+"""How agents are called: endpoints, the delivery streams that carry conversations to them, and every attempt."""
 
 from django.db import models
 from django.db.models import Q

@@ -1,5 +1,4 @@
-"""Rare writes of delivery streams: membership changes, and what an operator does to them. Synchronous, with
-the ORM."""
+"""Rare writes of delivery streams: membership changes, and what an operator does to them. Synchronous, with the ORM."""
 
 from collections.abc import Collection
 

@@ -1,5 +1,4 @@
-"""Agents come, change and go: the participant, its endpoint and its streams in one transaction. Synchronous,
-with the ORM."""
+"""Agents come, change and go: the participant, its endpoint and its streams in one transaction. Synchronous, with the ORM."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

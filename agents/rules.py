@@ -1,5 +1,4 @@
-"""The rules of deliveries: what a call carries, when it is made again, and what its answer says. Pure: no
-Django, no I/O."""
+"""The rules of deliveries: what a call carries, when it is made again, and what its answer says. Pure: no Django, no I/O."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,5 +1,4 @@
-"""Signing secrets at rest: encrypted with a key that is derived from the server's secret key, never shown
-again."""
+"""Signing secrets at rest: encrypted with a key that is derived from the server's secret key, never shown again."""
 
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence

@@ -1,5 +1,4 @@
-"""Writes of delivery streams. The hot ones are SQL for an async connection, each one statement; all are
-fenced by the lease.
+"""Writes of delivery streams. The hot ones are SQL for an async connection, each one statement; all are fenced by the lease.
 
 Whoever locks conversations locks them before streams, and streams in id order: then nobody waits in a circle.
 The cold writes (registering, members, operators) are in `agents/registration.py` and `agents/operations.py`.

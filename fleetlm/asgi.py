@@ -1,5 +1,6 @@
 """The ASGI application: the API's lean handler, Django's own for pages, the socket, and the process's life."""
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
@@ -17,7 +18,7 @@ from django.urls import path, re_path
 from fleetlm.lean import LeanHandler, is_lean
 from fleetlm.sockets.consumer import SocketConsumer
 from observability.asgi import ObservedApp
-from observability.traces import configure_tracing
+from observability.traces import configure_tracing, stop_tracing
 from runtime.core import current
 
 configure_tracing("fleetlm-web")
@@ -39,6 +40,7 @@ async def _lifespan(scope: Any, receive: Any, send: Any) -> None:
             await send({"type": "lifespan.startup.complete"})
         else:
             await current().stop()
+            await asyncio.to_thread(stop_tracing)
             await send({"type": "lifespan.shutdown.complete"})
             return
 

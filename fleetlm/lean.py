@@ -22,13 +22,13 @@ from fleetlm.api.base import error_response
 MIDDLEWARE = ["corsheaders.middleware.CorsMiddleware"]
 """Async all the way; each one more is paid for by every message."""
 
-_PREFIX = "/api/"
+_PREFIXES = ("/api/", "/health", "/metrics")
 _THREADED = ("/api/schema", "/api/docs")
 
 
 def is_lean(path: str) -> bool:
-    """Whether a path is served here: all of the API but its documentation pages."""
-    return path.startswith(_PREFIX) and not path.startswith(_THREADED)
+    """Whether a path is served here: all of the API but its documentation pages, and what probes ask for by IP address."""
+    return path.startswith(_PREFIXES) and not path.startswith(_THREADED)
 
 
 class LeanHandler(ASGIHandler):

@@ -52,6 +52,8 @@ class Server(uvicorn.Server):
         runtime.draining.set()
         await runtime.appender.settle(settings.FLEETLM.drain_seconds / 4)
         await super().shutdown(sockets)
+        # The signal has been served: raised again, as uvicorn would, it would end an orderly exit with its own code.
+        self._captured_signals.clear()
 
 
 def serve(*, reuse_port: bool = False) -> None:

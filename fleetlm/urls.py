@@ -3,10 +3,10 @@
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
+from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from conversations.errors import NotFound
-
 from fleetlm.api.agents import AgentDetail, Agents
 from fleetlm.api.base import error_response
 from fleetlm.api.conversations import (
@@ -29,6 +29,7 @@ _conversation = "api/conversations/<str:key>"
 
 urlpatterns = [
     path("", playground),
+    path("favicon.ico", RedirectView.as_view(url="/static/fleetlm/favicon.svg", permanent=True)),
     path("admin/", admin.site.urls),
     path("health", health_views.summary),
     path("health/live", health_views.live),

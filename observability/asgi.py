@@ -1,6 +1,6 @@
 """Around the whole application: a request id, one access log line and one measurement for every request.
 
-On the path of every request, so it is one class and a few plain calls: about 5 µs of its own, and what
+On the path of every request, so it is one class and a few plain calls: under 10 µs of its own, and what
 logging costs where the level lets the line through.
 """
 

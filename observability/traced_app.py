@@ -1,4 +1,4 @@
-"""A server span for every HTTP request, at the ASGI door, by OpenTelemetry's conventions for HTTP.
+"""A server span for every request of the API, at the ASGI door, by OpenTelemetry's conventions for HTTP.
 
 https://opentelemetry.io/docs/specs/semconv/http/http-spans/. Imported only while tracing is on.
 """
@@ -13,7 +13,8 @@ from observability.logs import request_id
 from observability.routes import UNMATCHED
 
 Event = MutableMapping[str, Any]
-UNTRACED: Final = ("/health", "/metrics", "/static/")
+TRACED: Final = "/api/"
+"""The routes that Django's own handler does not serve; the others are traced by `DjangoInstrumentor`."""
 
 
 class TracedApp:
@@ -33,7 +34,7 @@ class TracedApp:
 
     async def __call__(self, scope: Event, receive: Any, send: Any) -> None:
         """Serve one request, socket or lifespan."""
-        if scope["type"] != "http" or scope["path"].startswith(UNTRACED):
+        if scope["type"] != "http" or not scope["path"].startswith(TRACED):
             await self._app(scope, receive, send)
             return
         method = scope["method"]

@@ -7,9 +7,8 @@ OTLP/HTTP, or with `OTEL_TRACES_EXPORTER` naming `otlp` or `console`. Off with `
 outside `fleetlm/config.py` that reads the environment: those names belong to OpenTelemetry, and asking its
 SDK would load it.
 
-Requests get their spans from `traced_app`, at the ASGI door. `DjangoInstrumentor` is not used: its middleware
-is synchronous, so it would cost each request a thread, passes ASGI requests by, and does not see the hot
-routes, which have their own list of middleware.
+Pages get their spans from OpenTelemetry's own `DjangoInstrumentor`. Its middleware is synchronous, which costs a request a
+thread hop, so the API's routes, which have their own list of middleware, get theirs from `traced_app`, at the ASGI door.
 """
 
 import logging
@@ -45,6 +44,7 @@ def configure_tracing(service_name: str) -> bool:
     if not exporters or _State.tracer is not None:
         return _State.tracer is not None
     from opentelemetry import trace
+    from opentelemetry.instrumentation.django import DjangoInstrumentor
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource
     from opentelemetry.sdk.trace import TracerProvider
 
@@ -53,6 +53,7 @@ def configure_tracing(service_name: str) -> bool:
     for exporter in exporters:
         _State.provider.add_span_processor(_processor(exporter))
     trace.set_tracer_provider(_State.provider)
+    DjangoInstrumentor().instrument(tracer_provider=_State.provider, excluded_urls="static/,health,metrics")
     _State.tracer = _State.provider.get_tracer("fleetlm")
     return True
 

@@ -18,6 +18,7 @@ from psycopg_pool import PoolTimeout
 from conversations.append import Appended, AppendRequest
 from conversations.errors import FleetLMError, InvalidRequest, Overloaded, Unavailable
 from observability import metrics
+from observability.traces import span
 from runtime.batch import Committed, MembersCache, commit_batch
 from runtime.database import Pool
 
@@ -146,7 +147,8 @@ class Appender:
         for left in reversed(range(TRIES)):
             try:
                 async with self._pool.connection() as connection:
-                    return await commit_batch(connection, requests, self._cache)
+                    with span("append batch", messages=len(requests)):
+                        return await commit_batch(connection, requests, self._cache)
             except _RETRYABLE:
                 if not left:
                     raise

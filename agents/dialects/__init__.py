@@ -1,5 +1,4 @@
-"""How agents are spoken to, by the name that an endpoint carries. A new dialect is a file here and a line
-below."""
+"""How agents are spoken to, by the name that an endpoint carries. A new dialect is a file here and a line below."""
 
 from typing import Final
 

@@ -1,5 +1,4 @@
-"""The dialect `webhook`: one signed JSON POST, as Standard Webhooks describes, answered with 204 or with
-JSON."""
+"""The dialect `webhook`: one signed JSON POST, as Standard Webhooks describes, answered with 204 or with JSON."""
 
 from contextlib import suppress
 from typing import Any, Final

@@ -223,7 +223,9 @@ async def _principal(runtime: Runtime, scope: Any, query: dict[str, str]) -> Pri
     principal = await authenticate(runtime, credential, participant_id=participant_id)
     if principal.is_server and participant_id is not None:
         named = open_participant(participant_id)
-        return Principal(scopes=principal.scopes, participant_id=named.participant_id, may_create=principal.may_create)
+        return Principal(
+            scopes=principal.scopes, participant_id=named.participant_id, may_create=principal.may_create
+        )
     if participant_id is not None:
         principal.speak_as(participant_id)
     return principal

@@ -108,6 +108,10 @@ function settle(push, answer) {
 createInterface({ input: process.stdin })
   .on("line", (line) => {
     const command = JSON.parse(line);
-    commands[command.do](command, (status, response) => tell({ call: command.call, status, response }));
+    let answered = false; // the client settles a join again whenever it joins again
+    commands[command.do](command, (status, response) => {
+      if (!answered) tell({ call: command.call, status, response });
+      answered = true;
+    });
   })
   .on("close", () => process.exit(0));

@@ -187,7 +187,13 @@ class Stack:
         for number in range(len(self.web), len(self.web) + count):
             port = free_port(HOST)
             url = f"http://{HOST}:{port}"
-            self._add(f"web{number}", ["manage.py", "serve"], lambda url=url: _is_ready(url), PORT=str(port))
+            self._add(
+                f"web{number}",
+                ["manage.py", "serve"],
+                lambda url=url: _is_ready(url),
+                PORT=str(port),
+                FLEETLM_LOG_LEVEL="WARNING",
+            )
             self.web.append(url)
 
     def add_dispatcher(self) -> None:

@@ -1,7 +1,4 @@
-"""A pytest plugin: one real web process on the run's engines, and a small client that can also be rude to it.
-
-A test module asks for it with `pytest_plugins = "tests.integration.server"`.
-"""
+"""One real web process, and a small client of it that can also be rude."""
 
 import contextlib
 import http.client
@@ -21,11 +18,9 @@ from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 import jwt
-import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from fleetlm.auth.keys import make_key
 from fleetlm.config import PROJECT_ROOT
 from tests.engines import SECRET_KEY
 
@@ -216,9 +211,10 @@ class Client:
         answer = self.ok("POST", "/api/tokens", {"participant_id": participant_id, **form})
         return Client(self.server, answer["token"])
 
-    def socket(self, **query: str) -> "Socket":
-        """A socket of this caller."""
-        return Socket(self.server, self.credential, **query)
+    def socket(self, **query: str) -> "contextlib.AbstractContextManager[Socket]":
+        """A socket of this caller. Raises `Refused`."""
+        token = {} if self.credential is None else {"token": self.credential}
+        return _socket(self.server, f"socket/websocket?{urlencode({'vsn': '2.0.0', **token, **query})}")
 
     def events(self, path: str, **headers: str) -> "contextlib.AbstractContextManager[Events]":
         """An event stream of this caller."""
@@ -264,25 +260,24 @@ class Refused(Exception):
         self.answer = answer
 
 
+@contextlib.contextmanager
+def _socket(server: Server, target: str, **options: Any) -> Iterator["Socket"]:
+    url = f"ws://{HOST}:{server.port}/{target}"
+    try:
+        with connect(url, compression=None, proxy=None, max_size=None, **options) as line:
+            yield Socket(line)
+    except InvalidStatus as refused:
+        response = refused.response
+        headers = {name.lower(): value for name, value in response.headers.raw_items()}
+        raise Refused(Answer(response.status_code, headers, bytes(response.body))) from None
+
+
 class Socket:
-    """A socket of the Phoenix Channels protocol. Raises `Refused`."""
+    """A socket of the Phoenix Channels protocol."""
 
-    def __init__(self, server: Server, credential: str | None, **query: str) -> None:
-        asked = {"vsn": "2.0.0", **({} if credential is None else {"token": credential}), **query}
-        url = f"ws://{HOST}:{server.port}/socket/websocket?{urlencode(asked)}"
-        try:
-            self.line: ClientConnection = connect(url, compression=None, proxy=None, max_size=None)
-        except InvalidStatus as refused:
-            response = refused.response
-            headers = {name.lower(): value for name, value in response.headers.raw_items()}
-            raise Refused(Answer(response.status_code, headers, bytes(response.body))) from None
+    def __init__(self, line: ClientConnection) -> None:
+        self.line = line
         self._refs = count(1)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.line.close()
 
     def receive(self) -> Any:
         """The next frame, whatever it is."""
@@ -339,37 +334,3 @@ def forged(claims: Mapping[str, Any], secret: str = SECRET_KEY, **options: Any) 
 def enquote(segment: str) -> str:
     """A path segment, percent-encoded."""
     return quote(segment, safe="")
-
-
-@pytest.fixture(scope="session")
-def server(database: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The web process of the run. It must not have logged a fault of its own when it ends."""
-    with Server(tmp_path_factory.mktemp("server") / "log") as running:
-        yield running
-    assert running.complaints() == []
-
-
-@pytest.fixture
-def healthy(server: Server) -> Iterator[None]:
-    """Whatever the test did, the process takes it calmly: it is ready afterwards and has logged no fault."""
-    server.complaints()
-    yield
-    assert server.is_healthy()
-    assert server.complaints() == []
-
-
-@pytest.fixture(scope="session")
-def admin_key(database: None) -> str:
-    return make_key("tests", ["read", "write", "admin"])[1]
-
-
-@pytest.fixture
-def api(server: Server, admin_key: str) -> Client:
-    """A server's client, with every scope."""
-    return Client(server, admin_key)
-
-
-@pytest.fixture
-def nobody(server: Server) -> Client:
-    """A client without a credential."""
-    return Client(server)

@@ -125,8 +125,16 @@ def test_a_request_is_one_trace_from_its_caller_to_the_next_service(receiver: Re
 def test_a_failed_request_is_a_failed_span_and_health_checks_are_none(receiver: Receiver) -> None:
     run(OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url)
 
-    assert receiver.spans["POST /broken"].status.code == Status.STATUS_CODE_ERROR
+    assert receiver.spans["POST /api/broken"].status.code == Status.STATUS_CODE_ERROR
     assert not [name for name in receiver.spans if "health" in name]
+
+
+def test_pages_are_traced_by_the_django_instrumentation(receiver: Receiver) -> None:
+    run(OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url)
+
+    span = receiver.spans["GET favicon.ico"]
+    assert span.kind == Span.SPAN_KIND_SERVER
+    assert attributes_of(span)["http.status_code"] == 301
 
 
 def test_the_standard_variables_are_honoured(receiver: Receiver) -> None:

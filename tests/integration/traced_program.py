@@ -11,7 +11,7 @@ from observability import traces
 
 
 async def inner(scope: Any, receive: Any, send: Any) -> None:
-    if scope["path"] == "/broken":
+    if scope["path"] == "/api/broken":
         raise RuntimeError("as asked for")
     if scope["path"] != "/health/live":
         with traces.span("append", messages=3):
@@ -37,17 +37,34 @@ async def request(app: Any, path: str) -> dict[str, str]:
     return scope.get("seen", {})  # type: ignore[return-value]
 
 
+async def page(path: str) -> None:
+    """A page of Django's own handler, with the middleware that the instrumentation put in."""
+    from django.core.asgi import get_asgi_application
+    from django.test import AsyncRequestFactory
+
+    scope = AsyncRequestFactory().get(path).scope
+    scope["headers"] = [(b"host", b"localhost")]
+    incoming: asyncio.Queue[Any] = asyncio.Queue()
+    incoming.put_nowait({"type": "http.request", "body": b""})
+
+    async def send(event: Any) -> None:
+        return
+
+    await get_asgi_application()(scope, incoming.get, send)
+
+
 async def main() -> None:
     from observability.asgi import ObservedApp
     from observability.routes import RouteTable
 
     on = traces.configure_tracing("fleetlm-tests")
-    app = ObservedApp(inner, RouteTable(["/api/conversations/{key}/messages", "/broken"]))
+    app = ObservedApp(inner, RouteTable(["/api/conversations/{key}/messages", "/api/broken"]))
     headers = await request(app, "/api/conversations/a:b/messages")
-    await request(app, "/broken")
+    await request(app, "/api/broken")
     await request(app, "/health/live")
-    traces.stop_tracing()
     loaded = any(name.startswith("opentelemetry.") for name in sys.modules)
+    await page("/favicon.ico")
+    traces.stop_tracing()
     sys.stdout.write(json.dumps({"on": on, "headers": headers, "loaded": loaded}))
 
 

@@ -1,8 +1,11 @@
 """`manage.py serve`: the web processes."""
 
 import asyncio
+import os
+import shutil
 import signal
 import sys
+import tempfile
 from argparse import ArgumentParser
 from typing import Any
 
@@ -11,6 +14,7 @@ from django.core.management.base import BaseCommand
 
 from fleetlm.config import PROJECT_ROOT
 from fleetlm.server import serve
+from observability.metrics_view import forget_dead_processes
 from runtime.program import Program
 from runtime.supervisor import Supervisor
 
@@ -29,6 +33,7 @@ class Command(BaseCommand):
         """Serve until SIGTERM or SIGINT."""
         count = settings.FLEETLM.web_concurrency
         if worker or count == 1:
+            forget_dead_processes()
             serve(reuse_port=worker)
         else:
             asyncio.run(self._supervise(count))
@@ -38,8 +43,15 @@ class Command(BaseCommand):
         stop = asyncio.Event()
         for signum in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+        # Workers share this directory: each one's /metrics speaks for all.
+        directory = tempfile.mkdtemp(prefix="fleetlm-metrics-")
+        environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": directory}
         command = [sys.executable, str(PROJECT_ROOT / "manage.py"), "serve", "--worker"]
         for number in range(1, count + 1):
-            await supervisor.start(Program(name=f"web {number}", command=command, directory=PROJECT_ROOT))
+            program = Program(
+                name=f"web {number}", command=command, directory=PROJECT_ROOT, environment=environment
+            )
+            await supervisor.start(program)
         await stop.wait()
         await supervisor.stop()
+        shutil.rmtree(directory, ignore_errors=True)

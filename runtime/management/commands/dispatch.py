@@ -9,6 +9,7 @@ from typing import Any
 import uvloop
 from django.core.management.base import BaseCommand
 
+from observability.traces import configure_tracing, stop_tracing
 from runtime.core import current
 from runtime.dispatcher import GROUP, Dispatcher
 from runtime.listener import Listener
@@ -21,6 +22,7 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def handle(self, **options: Any) -> None:
+        configure_tracing("fleetlm-dispatcher")
         uvloop.run(serve())
 
 
@@ -46,4 +48,5 @@ async def serve() -> None:
     finally:
         await runtime.stop()
         await listener.stop()
+        await asyncio.to_thread(stop_tracing)
     logger.info("Stopped")

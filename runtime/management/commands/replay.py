@@ -5,7 +5,6 @@ from typing import Any
 
 import orjson
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db.models import F
 
 from agents.operations import replay_from
 from conversations.errors import FleetLMError
@@ -57,8 +56,9 @@ class Command(BaseCommand):
         messages = conversation.messages.filter(seq__gt=after).order_by("seq")
         if before is not None:
             messages = messages.filter(seq__lt=before)
-        for message in messages.values(*COLUMNS, conversation_key=F("conversation__key")).iterator():
-            self.stdout.write(orjson.dumps(message, option=orjson.OPT_UTC_Z).decode())
+        for message in messages.values(*COLUMNS).iterator():
+            line = message | {"conversation": conversation.key}
+            self.stdout.write(orjson.dumps(line, option=orjson.OPT_UTC_Z).decode())
 
 
 def _seq(value: str) -> int:

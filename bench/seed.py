@@ -1,0 +1,82 @@
+"""The rows that the measures start from, written by the models in bulk; and the credentials of those who take part."""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+import jwt
+from django.conf import settings
+from django.core.management import call_command
+from django.utils import timezone
+
+from agents.models import DeliveryStream
+from agents.registration import register_agent
+from conversations import rules
+from conversations.models import Conversation, Membership, Message, Participant
+from fleetlm.auth.keys import make_key
+from inbox.models import ReadCursor
+
+TOKEN_SECONDS = 3_600
+
+
+def prepare() -> str:
+    """Make the tables; returns an API key."""
+    call_command("migrate", verbosity=0, interactive=False)
+    return make_key("bench", ["read", "write"])[1]
+
+
+def token(participant_id: str) -> str:
+    """A participant's token, as the server itself mints them."""
+    now = int(time.time())
+    claims = {"sub": participant_id, "iat": now, "exp": now + TOKEN_SECONDS}
+    return jwt.encode(claims, settings.FLEETLM.secret_key, algorithm="HS256")
+
+
+def dms(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """Two-member conversations; their keys in the order of the pairs."""
+    members = {rules.dm_key(*pair): pair for pair in pairs}
+    _make(Conversation.Kind.DM, members)
+    return list(members)
+
+
+def groups(members: Mapping[str, Sequence[str]]) -> None:
+    """Groups: key → members."""
+    _make(Conversation.Kind.GROUP, members)
+
+
+def _make(kind: Conversation.Kind, members: Mapping[str, Sequence[str]]) -> list[Conversation]:
+    everyone = {one for ids in members.values() for one in ids}
+    Participant.objects.bulk_create([Participant(id=one) for one in sorted(everyone)], ignore_conflicts=True)
+    made = Conversation.objects.bulk_create([Conversation(key=key, kind=kind) for key in members])
+    pairs = [(conversation, one) for conversation in made for one in members[conversation.key]]
+    Membership.objects.bulk_create([Membership(conversation=c, participant_id=one) for c, one in pairs])
+    ReadCursor.objects.bulk_create([ReadCursor(conversation=c, participant_id=one) for c, one in pairs])
+    return made
+
+
+def agent(agent_id: str, url: str, conversations: int) -> str:
+    """An agent with so many dms of one message each, none of them due; returns its signing secret."""
+    registered = register_agent(agent_id, url)
+    pairs = {rules.dm_key(agent_id, f"asker-{n}"): (agent_id, f"asker-{n}") for n in range(conversations)}
+    made = _make(Conversation.Kind.DM, pairs)
+    Message.objects.bulk_create(
+        Message(
+            conversation=one, seq=1, countable=1, sender_id=pairs[one.key][1], text="Where is my parcel?", created_at=timezone.now()
+        )
+        for one in made
+    )
+    Conversation.objects.filter(id__in=[one.id for one in made]).update(last_seq=1, countable=1)
+    endpoint = registered.endpoint
+    DeliveryStream.objects.bulk_create(
+        DeliveryStream(endpoint=endpoint, agent_id=agent_id, conversation=one, cursor=1, wanted_seq=1) for one in made
+    )
+    return registered.secret
+
+
+def make_due(agent_id: str) -> None:
+    """Let the agent be called once more for each of its conversations."""
+    DeliveryStream.objects.filter(agent_id=agent_id).update(cursor=0, due_at=timezone.now())
+
+
+def undelivered(agent_id: str) -> int:
+    """How many of the agent's conversations have not been delivered, or not given back."""
+    return DeliveryStream.objects.filter(agent_id=agent_id).exclude(cursor=1, due_at=None, lease_id=None).count()

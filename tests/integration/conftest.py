@@ -1,0 +1,42 @@
+"""The web process that these tests call: see `tests.integration.server`."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from fleetlm.auth.keys import make_key
+from tests.integration.server import Client, Server
+
+
+@pytest.fixture(scope="session")
+def server(database: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The web process of the run. It must not have logged a fault of its own when it ends."""
+    with Server(tmp_path_factory.mktemp("server") / "log") as running:
+        yield running
+    assert running.complaints() == []
+
+
+@pytest.fixture
+def healthy(server: Server) -> Iterator[None]:
+    """Whatever the test did, the process takes it calmly: it is ready afterwards and has logged no fault."""
+    server.complaints()
+    yield
+    assert server.is_healthy()
+    assert server.complaints() == []
+
+
+@pytest.fixture(scope="session")
+def admin_key(database: None) -> str:
+    return make_key("tests", ["read", "write", "admin"])[1]
+
+
+@pytest.fixture
+def api(server: Server, admin_key: str) -> Client:
+    """A server's client, with every scope."""
+    return Client(server, admin_key)
+
+
+@pytest.fixture
+def nobody(server: Server) -> Client:
+    """A client without a credential."""
+    return Client(server)
