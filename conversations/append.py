@@ -31,7 +31,7 @@ class AppendRequest:
     """One message to append. `key` is canonical; texts and JSON have been checked against the limits.
 
     `privileged` says that a server speaks (an API key, or open mode): it may write system messages, redact anything and
-    write to broadcasts.
+    write to broadcasts. `size` is about how many bytes it holds, for the bounds of queues.
     """
 
     key: str
@@ -44,6 +44,7 @@ class AppendRequest:
     reply_to: int | None = None
     expected_seq: int | None = None
     privileged: bool = False
+    size: int = 0
 
 
 @dataclass(slots=True)

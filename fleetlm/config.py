@@ -170,7 +170,7 @@ class Config(BaseSettings):
         259_200, gt=0, description="Seconds after the first failed call at which a delivery stream is parked."
     )
     dispatch_in_flight: int = Field(
-        100, gt=0, description="Agent calls that one dispatcher has under way at once."
+        500, gt=0, description="Agent calls that one dispatcher has under way at once."
     )
     dispatch_lease: float = Field(
         30.0,

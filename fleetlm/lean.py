@@ -73,10 +73,13 @@ class LeanHandler(ASGIHandler):
         gone = asyncio.ensure_future(_disconnected(receive))
         try:
             await asyncio.wait([sending, gone], return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
         finally:
             for task in (sending, gone):
                 task.cancel()
             await asyncio.gather(sending, gone, return_exceptions=True)
+            response.close()
 
 
 _TOO_LARGE = BytesIO()

@@ -37,7 +37,7 @@ def append_request(body: SendBody, principal: Principal, key: str) -> AppendRequ
     config = settings.FLEETLM
     limits = rules.Limits(config.text_bytes, config.content_bytes, config.json_depth)
     rules.check_text(body.text, limits)
-    _check_objects(body, limits)
+    size = len(body.text) + _check_objects(body, limits)
     if not body.text and not body.content and body.kind != "redaction":
         raise InvalidRequest("A message needs a text or a content.", field="text")
     if body.client_id is not None and not _CLIENT_ID.fullmatch(body.client_id):
@@ -55,10 +55,12 @@ def append_request(body: SendBody, principal: Principal, key: str) -> AppendRequ
         reply_to=body.reply_to,
         expected_seq=body.expected_seq,
         privileged=principal.is_server,
+        size=size,
     )
 
 
-def _check_objects(body: SendBody, limits: rules.Limits) -> None:
+def _check_objects(body: SendBody, limits: rules.Limits) -> int:
+    """The size of both in bytes, if they may be stored."""
     size = 0
     for name, value in (("content", body.content), ("metadata", body.metadata)):
         if value:
@@ -70,3 +72,4 @@ def _check_objects(body: SendBody, limits: rules.Limits) -> None:
             field="content",
             limit=limits.content_bytes,
         )
+    return size

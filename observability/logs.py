@@ -67,6 +67,8 @@ def logging_config(form: str, level: str) -> dict[str, Any]:
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             "uvicorn": {"level": "WARNING", "propagate": True},
+            # It says the same for every try while Postgres is away; we say it once.
+            "psycopg.pool": {"level": "ERROR"},
             "daphne": {"level": "WARNING"},
             "django.request": {"level": "ERROR"},
             # While Valkey is away this would log a stack trace every second; `runtime.channel_layer` says it

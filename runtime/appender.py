@@ -90,7 +90,7 @@ class Appender:
 
     def submit(self, request: AppendRequest) -> asyncio.Future[Appended]:
         """Queue one append; the future is done after its commit. Raises `Overloaded` when the queue is full."""
-        size = len(request.text) + 256
+        size = request.size + 256
         if len(self._queue) >= self._queue_items or self._bytes + size > self._queue_bytes:
             metrics.APPENDS.labels("refused").inc()
             raise Overloaded(retry_after=1)

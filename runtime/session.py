@@ -34,7 +34,7 @@ HOLE_PATIENCE = 0.02
 PAGE = 500
 """Messages fetched at a time."""
 
-AHEAD_LIMIT = 1_000
+AHEAD_LIMIT = 200
 """Messages kept that came before their turn; beyond it they are fetched again."""
 
 

@@ -79,14 +79,21 @@ class EventStream:
         self._room.set()
 
     def response(self, closed: Callable[[], None]) -> StreamingHttpResponse:
-        """The response that carries this stream; `closed` is called once, however it ends."""
+        """The response that carries this stream; `closed` is called once, when the response is closed."""
+        self._closed = closed
         return StreamingHttpResponse(
-            self._chunks(closed),
+            self,
             content_type="text/event-stream",
             headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
         )
 
-    async def _chunks(self, closed: Callable[[], None]) -> AsyncIterator[bytes]:
+    def close(self) -> None:
+        """The response is over, whether or not its first byte was ever sent."""
+        self._ended = True
+        self._room.set()
+        self._closed()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
         drain = asyncio.create_task(self._end_with_process())
         try:
             while True:
@@ -97,9 +104,6 @@ class EventStream:
                     return
         finally:
             drain.cancel()
-            self._ended = True
-            self._room.set()
-            closed()
 
     async def _next_chunk(self) -> bytes:
         try:

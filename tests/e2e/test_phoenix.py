@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from tests.e2e.phoenix import Channel, Phoenix, PushFailed
-from tests.e2e.raw_socket import raw_socket
+from tests.e2e.raw_socket import Sleeper, raw_socket
 from tests.e2e.rest import Api, Refused
 from tests.e2e.stack import Stack
 
@@ -64,16 +64,13 @@ async def test_a_client_that_was_away_sees_every_seq_once_in_order_though_others
     await channel.seq(1)
 
     await socket.drop()
-    marks = [time.monotonic()]
     await _talk(api, key, alice, MISSED)
-    marks.append(time.monotonic())
     meanwhile = asyncio.create_task(_talk(api, key, alice, MISSED))
     await socket.reconnect(stack.web[back_at])
     await meanwhile
     last = await api.send(key, alice, "last", web=1 - back_at)
 
     await channel.seq(last["seq"])
-    print("TIMES", marks)
     assert channel.seqs == list(range(1, 2 * MISSED + 3))
     rejoined = channel.joins[-1]
     assert rejoined["recovered"] is True
@@ -82,27 +79,34 @@ async def test_a_client_that_was_away_sees_every_seq_once_in_order_though_others
     assert [message["id"] for message in channel.log] == [message["id"] for message in await api.log(key)]
 
 
-async def test_a_log_of_large_messages_can_be_joined_and_resumed(
-    stack: Stack, phoenix: Phoenix, api: Api, fresh: str
-) -> None:
+async def test_a_log_of_large_messages_comes_whole_over_a_slow_line(stack: Stack, api: Api, fresh: str) -> None:
     alice, bob = f"alice-{fresh}", f"bob-{fresh}"
-    key = f"{alice}:{bob}"
-    large = 200
-    await asyncio.gather(*(api.send(key, alice, "x" * 32_000, web=one % 2) for one in range(large)))
-    socket = await phoenix.connect(stack.web[0], participant_id=bob)
+    topic, large = f"conversation:{alice}:{bob}", 300
+    for _ in range(large // 20):
+        await asyncio.gather(*(api.send(f"{alice}:{bob}", alice, "x" * 32_000) for _ in range(20)))
 
-    everything = await socket.join(f"conversation:{key}", after=0, limit=200)
-    await everything.seq(large)
-    assert everything.seqs == list(range(1, large + 1))
-    assert socket.payloads("close") == []
-
-    other = await phoenix.connect(stack.web[1], participant_id=bob)
-    newest = await other.join(f"conversation:{key}", limit=200)
-    assert newest.seqs == list(range(newest.seqs[0], large + 1))
-    older = await newest.push("history", {"before": newest.seqs[0], "limit": 200})
-    assert [message["seq"] for message in older["messages"]][-1] == newest.seqs[0] - 1
-    assert older["has_more"] is (older["messages"][0]["seq"] > 1)
-    assert other.payloads("close") == []
+    for params in ({"limit": 200}, {"after": 0, "limit": 200}):
+        line = Sleeper(stack.web[1], bob)
+        try:
+            line.send(["1", "1", topic, "phx_join", params])
+            seqs: list[int] = []
+            while not seqs or seqs[-1] < large:
+                frame = await asyncio.to_thread(line.frame)
+                assert isinstance(frame, list), f"cut off after {seqs}: {frame}"
+                if frame[3] == "phx_reply":
+                    seqs += [message["seq"] for message in frame[4]["response"]["messages"]]
+                elif frame[3] == "message":
+                    seqs.append(frame[4]["seq"])
+            assert seqs == list(range(seqs[0], large + 1))
+            assert seqs[0] == 1 or "after" not in params
+            line.send(["1", "2", topic, "history", {"before": large, "limit": 200}])
+            while (answer := await asyncio.to_thread(line.frame)) is not None and answer[1] != "2":
+                pass
+            older = [message["seq"] for message in answer[4]["response"]["messages"]]
+            assert older == list(range(older[0], large))
+            assert answer[4]["response"]["has_more"] is True
+        finally:
+            line.close()
 
 
 async def test_a_place_that_this_log_does_not_know_starts_anew(
@@ -295,8 +299,9 @@ async def test_a_token_that_expires_closes_the_socket(
         other = await staying.join(f"conversation:{alice}:bob-{fresh}")
         assert channel.seqs == [1]
 
-        assert (await socket.event("close", 5))["code"] == 4001
-        assert time.monotonic() - began < 3.5
+        # Two seconds, and five more for clocks that differ.
+        assert (await socket.event("close", 9))["code"] == 4001
+        assert 1 < time.monotonic() - began
         await socket.event("error", 5)
         assert len(socket.payloads("open")) == 1
         await server.send(f"{alice}:bob-{fresh}", alice, "still there?")
