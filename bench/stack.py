@@ -124,14 +124,18 @@ def drive(driver: str, plan: dict[str, Any]) -> dict[str, Any]:
     """Run one driver to its end; its result, with the CPU shares of everything else meanwhile. Raises `SystemExit`."""
     before = _cpu_seconds()
     began = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-m", f"bench.drivers.{driver}"], input=orjson.dumps(plan), capture_output=True, cwd=ROOT
-    )
+    command = [sys.executable, "-m", f"bench.drivers.{driver}"]
+    with tempfile.TemporaryFile() as out:
+        done = subprocess.run(
+            command, input=orjson.dumps(plan), stdout=out, stderr=subprocess.PIPE, cwd=ROOT, check=False
+        )
+        out.seek(0)
+        written = out.read()
     if done.returncode:
         raise SystemExit(f"bench: the driver {driver} failed:\n{done.stderr.decode()[-2000:]}")
     seconds = time.perf_counter() - began
     after = _cpu_seconds()
-    result: dict[str, Any] = orjson.loads(done.stdout)
+    result: dict[str, Any] = orjson.loads(written)
     shares = {name: (after[name] - before.get(name, 0.0)) / seconds for name in after}
     result["cpu"] = shares | {"driver": result.pop("driver_cpu")}
     return result

@@ -1,5 +1,8 @@
 """The web server process: uvicorn, with a WebSocket protocol that lends its transport, and an orderly end."""
 
+import asyncio
+import logging
+import os
 import socket
 from typing import Any, cast
 
@@ -13,6 +16,11 @@ from fleetlm.sockets.outbox import WIRE
 from observability.health import begin_drain
 from runtime.core import current
 
+logger = logging.getLogger(__name__)
+
+FAREWELL_SECONDS = 2.0
+"""How long a draining process waits for a peer's answer to its close frame."""
+
 
 class SocketProtocol(WebSocketsSansIOProtocol):
     """uvicorn's protocol; the application may write whole frames to the transport itself (`fleetlm.sockets.outbox.Wire`)."""
@@ -23,6 +31,30 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         if not self.handshake_complete:
             extensions = cast(dict[str, Any], self.scope["extensions"])
             extensions[WIRE] = self
+
+    async def send(self, message: Any) -> None:
+        """Take an ASGI event. A connection that was refused with an answer is complete: no fault, and not logged as one."""
+        await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            self.handshake_complete = True
+
+    def shutdown(self) -> None:
+        """Close with 1012 and wait for the peer's answer.
+
+        A connection dropped at once, with frames of the peer unread, is reset: the peer may then never see the close frame.
+        """
+        if not self.handshake_complete or self.close_sent:
+            super().shutdown()
+            return
+        self.stop_keepalive()
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": 1012})
+        self.conn.send_close(1012)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(FAREWELL_SECONDS, self.transport.abort)
 
     def write(self, data: bytes) -> None:
         """Write whole WebSocket frames, unless the connection is on its way out."""
@@ -50,10 +82,18 @@ class Server(uvicorn.Server):
         begin_drain()
         runtime = current()
         runtime.draining.set()
+        asyncio.get_running_loop().call_later(settings.FLEETLM.drain_seconds + 1, _give_up)
         await runtime.appender.settle(settings.FLEETLM.drain_seconds / 4)
         await super().shutdown(sockets)
         # The signal has been served: raised again, as uvicorn would, it would end an orderly exit with its own code.
         self._captured_signals.clear()
+
+
+def _give_up() -> None:
+    """End a process that cannot end by itself, because Postgres hangs. What was acknowledged is stored, come what may."""
+    logger.error("Stopped with work unfinished: not everything answered in time")
+    logging.shutdown()
+    os._exit(1)
 
 
 def serve(*, reuse_port: bool = False) -> None:
@@ -73,7 +113,7 @@ def serve(*, reuse_port: bool = False) -> None:
         access_log=False,
         proxy_headers=config.trusted_proxy,
         server_header=False,
-        timeout_graceful_shutdown=max(int(config.drain_seconds), 1),
+        timeout_graceful_shutdown=max(int(config.drain_seconds / 2), 1),
         backlog=4_096,
     )
     listener = _listen(config.host, config.port, reuse_port=reuse_port)

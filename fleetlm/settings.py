@@ -83,11 +83,12 @@ DATABASES: dict[str, dict[str, Any]] = {
         "HOST": _database.pop("host", ""),
         "PORT": _database.pop("port", ""),
         "CONN_MAX_AGE": 0,
+        "CONN_HEALTH_CHECKS": True,
         # Threads of the cold routes share these; the hot path has a pool of its own in `runtime/database.py`.
         "OPTIONS": {
             **_database,
             "connect_timeout": 5,
-            "pool": {"min_size": 0, "max_size": 8, "timeout": 5, "max_idle": 60},
+            "pool": {"min_size": 0, "max_size": 8, "timeout": 5, "max_idle": 60, "reconnect_timeout": 5},
         },
     }
 }

@@ -30,6 +30,9 @@ TRIES = 5
 MEMBERS_CACHED = 20_000
 """Conversations whose members are kept in memory."""
 
+_NOT_STORABLE = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, TypeError, ValueError)
+"""A value that Postgres refuses, or that cannot be written as JSON or UTF-8."""
+
 _RETRYABLE = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
 
 
@@ -65,22 +68,25 @@ class Appender:
         self._idle.set()
         self._cache = MembersCache(MEMBERS_CACHED)
         self._task: asyncio.Task[None] | None = None
+        self._stopped = False
 
     def start(self) -> None:
         """Begin to commit."""
+        self._stopped = False
         self._task = asyncio.create_task(self._run(), name="appender")
 
     async def stop(self, patience: float) -> None:
-        """Commit what waits, for at most `patience` seconds; what is left is answered with `Unavailable`."""
+        """Commit what waits, for at most `patience` seconds; what is left, or comes later, is answered with `Unavailable`."""
         if self._task is None:
             return
         await self.settle(patience)
-        if self._queue:
-            logger.error("Stopped with %d appends not committed", len(self._queue))
+        self._stopped = True
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-        for waiting in self._queue:
-            _fail(waiting, Unavailable())
+        if self._queue:
+            logger.error("Stopped with %d appends not committed", len(self._queue))
+        while self._queue:
+            _fail_all(self._take(), Unavailable())
 
     async def settle(self, patience: float) -> None:
         """Return when nothing waits, or after `patience` seconds."""
@@ -89,7 +95,12 @@ class Appender:
                 await self._idle.wait()
 
     def submit(self, request: AppendRequest) -> asyncio.Future[Appended]:
-        """Queue one append; the future is done after its commit. Raises `Overloaded` when the queue is full."""
+        """Queue one append; the future is done after its commit.
+
+        Raises `Overloaded` when the queue is full, and `Unavailable` when the appender was stopped.
+        """
+        if self._stopped:
+            raise Unavailable
         size = request.size + 256
         if len(self._queue) >= self._queue_items or self._bytes + size > self._queue_bytes:
             metrics.APPENDS.labels("refused").inc()
@@ -107,7 +118,12 @@ class Appender:
             await self._wake.wait()
             self._wake.clear()
             while self._queue:
-                await self._commit(self._take())
+                batch = self._take()
+                try:
+                    await self._commit(batch)
+                except asyncio.CancelledError:  # stopped in the midst of it: whether it was stored is not known
+                    _fail_all([waiting for waiting in batch if not waiting.future.done()], Unavailable())
+                    raise
             self._idle.set()
 
     def _take(self) -> list[_Waiting]:
@@ -122,7 +138,7 @@ class Appender:
             return
         try:
             committed = await self._transaction([waiting.request for waiting in batch])
-        except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError) as error:
+        except _NOT_STORABLE as error:
             await self._one_by_one(batch, error)
         except (psycopg.OperationalError, PoolTimeout, OSError) as error:
             logger.warning("Appends refused, Postgres does not answer: %s", error)
@@ -135,12 +151,12 @@ class Appender:
             _answer(batch, committed)
 
     async def _one_by_one(self, batch: list[_Waiting], error: Exception) -> None:
-        """A value that Postgres refuses fails alone: the others of its batch are tried again without it."""
+        """A value that cannot be stored fails alone: the others of its batch are tried again without it."""
         if len(batch) > 1:
             for waiting in batch:
                 await self._commit([waiting])
             return
-        logger.error("Postgres refused an append: %s", error)
+        logger.error("An append cannot be stored: %s", error)
         _fail_all(batch, InvalidRequest("This message cannot be stored."))
 
     async def _transaction(self, requests: list[AppendRequest]) -> Committed:

@@ -68,7 +68,7 @@ class Runtime:
         """Commit and publish what waits, then stop everything."""
         if self._started is None:
             return
-        await self.appender.stop(settings.FLEETLM.drain_seconds)
+        await self.appender.stop(settings.FLEETLM.drain_seconds / 4)
         await self.inboxes.stop()
         await self.sessions.stop()
         await self.publisher.stop()
@@ -82,6 +82,7 @@ class Runtime:
         self.sessions.receive(message)
 
     def _recovered(self) -> None:
+        self.sessions.announce_again()
         self.inboxes.refresh_all()
 
 

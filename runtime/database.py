@@ -1,5 +1,6 @@
 """The Postgres connections of a process's async work: one small pool, prepared statements, short timeouts."""
 
+import select
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -37,9 +38,25 @@ def make_pool(size: int | None = None) -> Pool:
         min_size=2,
         max_size=size or settings.FLEETLM.database_pool,
         timeout=5,
+        check=_check_if_spoken_to,
+        # By default the pauses between tries to connect grow with the outage, to minutes. Given up and begun anew by the
+        # next caller, a try is never more than 2 s away once Postgres is back.
+        reconnect_timeout=5,
         max_idle=300,
         open=False,
     )
+
+
+async def _check_if_spoken_to(connection: Connection) -> None:
+    """Try out a connection, before it is handed out, that has something to read though nothing was asked.
+
+    Most likely Postgres has said goodbye on it. Without this every idle connection of a Postgres that was started again
+    costs a caller its request; trying each one every time would cost every caller a round trip.
+    """
+    readable = select.poll()
+    readable.register(connection.fileno(), select.POLLIN)
+    if readable.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

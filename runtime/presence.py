@@ -61,9 +61,8 @@ class Presence:
             self._changed({}, {ref: entry})
 
     def announce_all(self) -> None:
-        """Tell the other processes of every local socket."""
-        if self._local:
-            self._announce("state", self._local)
+        """Tell the other processes of every local socket; of none too, since they may have missed the last one's leave."""
+        self._announce("state", dict(self._local))
 
     def heard(self, process: str, op: str, refs: Refs) -> None:
         """Another process has said `join`, `leave`, `state` or `ask`."""
@@ -100,6 +99,9 @@ class Presence:
     def _changed(self, joins: Refs, leaves: Refs) -> None:
         if not joins and not leaves:
             return
+        # Clients take the joins of a diff first, then its leaves: no reference may be in both.
+        for ref in joins:
+            self._diff.leaves.pop(ref, None)
         for ref in leaves:
             self._diff.joins.pop(ref, None)
         self._diff.joins.update(joins)

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from itertools import accumulate
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from conversations import queries
 from conversations.append import Message, message_as_dict
 from observability import metrics
 from runtime.database import Pool
+from runtime.outage import DATABASE_AWAY, Outage
 from runtime.presence import Presence, Refs
 from runtime.subscriber import Address, Subscriber
 from runtime.tail import Tail
@@ -34,6 +36,12 @@ HOLE_PATIENCE = 0.02
 PAGE = 500
 """Messages fetched at a time."""
 
+PAGE_BYTES = 256 * 1024
+"""Bytes of messages in one reply, well below what a socket may leave unsent; one message may be larger."""
+
+REPLAY_BYTES = 64 * 1024
+"""Bytes of a replay after which the subscriber's connection is waited for."""
+
 AHEAD_LIMIT = 200
 """Messages kept that came before their turn; beyond it they are fetched again."""
 
@@ -41,6 +49,17 @@ AHEAD_LIMIT = 200
 def encode(message: Message) -> bytes:
     """A message as JSON, the bytes that every client gets."""
     return orjson.dumps(message_as_dict(message))
+
+
+def first_bytes(page: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    """The oldest messages of a page, up to `PAGE_BYTES` of them, at least one."""
+    sizes = accumulate(len(payload) for _, payload in page)
+    return page[: max(1, sum(size <= PAGE_BYTES for size in sizes))]
+
+
+def last_bytes(page: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    """The newest messages of a page, up to `PAGE_BYTES` of them, at least one; oldest first, as they came."""
+    return first_bytes(page[::-1])[::-1]
 
 
 class Session:
@@ -147,16 +166,16 @@ class Session:
 
     async def repair(self, *, last_seq: int, version: int) -> None:
         """Bring this session to what Postgres holds: first who may read, then what there is to read."""
-        if version > self.version:
-            await self._verify_members(version)
+        await self._verify_members(version)
         self._ahead = {seq: entry for seq, entry in self._ahead.items() if seq > self.last_seq}
         self._advance()
         if last_seq > self.last_seq:
             metrics.SESSION_REPAIRS.inc()
         while last_seq > self.last_seq:
-            page = await self.read_after(self.last_seq, last_seq, PAGE)
+            page = await self._stored_after(self.last_seq, last_seq, PAGE)
             if not page:
                 return
+            await self._verify_members(version)  # someone may have come in meanwhile, with an older view
             for seq, payload in page:
                 self._ahead.pop(seq, None)
                 if seq == self.last_seq + 1:
@@ -164,20 +183,29 @@ class Session:
             self._advance()
 
     async def _verify_members(self, version: int) -> None:
-        self._wanted_version = max(self._wanted_version, version)
-        asked = {s.participant_id for s in self.subscribers if s.participant_id is not None}
-        if self.kind != "broadcast":
-            async with self._pool.connection() as connection:
-                present = await queries.still_members(connection, self.conversation_id, sorted(asked))
-            for subscriber in [s for s in self.subscribers if s.participant_id in asked - present]:
-                subscriber.end("removed")
-        self.version = max(self.version, version)
+        """Return when everyone who follows was looked at since this version; who came in meanwhile is asked for again."""
+        while version > self.version:
+            self._wanted_version = max(self._wanted_version, version)
+            asked = self._named()
+            if self.kind != "broadcast":
+                async with self._pool.connection() as connection:
+                    present = await queries.still_members(connection, self.conversation_id, sorted(asked))
+                for subscriber in [s for s in self.subscribers if s.participant_id in asked - present]:
+                    subscriber.end("removed")
+            if self._named() <= asked:
+                self.version = max(self.version, version)
+
+    def _named(self) -> set[str]:
+        return {s.participant_id for s in self.subscribers if s.participant_id is not None}
 
     async def read_after(self, after: int, up_to: int, limit: int) -> list[tuple[int, bytes]]:
         """Up to `limit` encoded messages with `after < seq <= up_to`: from the tail, or else from Postgres."""
         recent = self.tail.after(after)
         if recent is not None:
             return [entry for entry in recent[:limit] if entry[0] <= up_to]
+        return await self._stored_after(after, up_to, limit)
+
+    async def _stored_after(self, after: int, up_to: int, limit: int) -> list[tuple[int, bytes]]:
         async with self._pool.connection() as connection:
             page = await queries.page_after(connection, self.conversation_id, after, up_to, limit)
         return [(message.seq, encode(message)) for message in page]
@@ -189,10 +217,11 @@ class Session:
 
         It cannot if its epoch is another one, or if this log never came to its seq: then it starts anew, at the end.
         """
+        # Nobody is shown a page before it is certain that it is a member still.
+        if self._wanted_version > self.version or (after is not None and after > self.last_seq):
+            await self.check()
         if after is None:
             return self.last_seq, False
-        if after > self.last_seq:
-            await self.check()
         if after > self.last_seq or (epoch is not None and epoch != str(self.epoch)):
             return self.last_seq, False
         return after, True
@@ -220,10 +249,20 @@ class Session:
         Between the last look at `last_seq` and going live nothing is awaited, so that nothing can come in between.
         """
         position = after
-        while position < self.last_seq:
-            page = await self.read_after(position, self.last_seq, PAGE)
+        outage = Outage(f"a replay of {self.key}")
+        while position < self.last_seq and subscriber in self.subscribers:
+            try:
+                page = await self.read_after(position, self.last_seq, PAGE)
+            except DATABASE_AWAY as error:
+                await asyncio.sleep(outage.pause(error))
+                continue
+            unsent = 0
             for seq, payload in page:
                 subscriber.write(subscriber.address.frame("message", payload, seq))
+                unsent += len(payload)
+                if unsent > REPLAY_BYTES:
+                    await subscriber.drained()
+                    unsent = 0
             if not page:
                 break
             position = page[-1][0]

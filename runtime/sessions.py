@@ -49,6 +49,7 @@ class Sessions:
         self._sessions: dict[int, Session] = {}
         self._idle_since: dict[int, float] = {}
         self._processes: dict[str, float] = {}
+        self._announce_next = False
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -132,6 +133,10 @@ class Sessions:
         message["process"] = self._process
         self._publisher.send(group_of(conversation_id), message)
 
+    def announce_again(self) -> None:
+        """Differences may have been lost: tell of every presence at the next heartbeat, when the others listen again."""
+        self._announce_next = True
+
     def receive(self, message: dict[str, Any]) -> None:
         """Take a frame of another process; one's own have been handled before they were sent."""
         if message["process"] == self._process:
@@ -173,7 +178,8 @@ class Sessions:
         while True:
             self._publisher.send(PROCESSES, {"type": "process", "process": self._process, "alive": True})
             beats += 1
-            if beats % ANNOUNCE_EVERY == 0:
+            if self._announce_next or beats % ANNOUNCE_EVERY == 0:
+                self._announce_next = False
                 for session in self._sessions.values():
                     session.presence.announce_all()
             silent = asyncio.get_running_loop().time() - SILENCE_SECONDS

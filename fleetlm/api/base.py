@@ -102,9 +102,17 @@ def render(reply: Reply) -> HttpResponse:
     """A Django response of a reply; bytes are taken for JSON already encoded."""
     if reply.status == 204:
         return HttpResponse(status=204, headers=reply.headers)
-    body = reply.data if isinstance(reply.data, bytes) else orjson.dumps(reply.data)
+    body = reply.data if isinstance(reply.data, bytes) else _encode(reply.data)
     headers = {"Content-Length": str(len(body)), **reply.headers}
     return HttpResponse(body, status=reply.status, content_type="application/json", headers=headers)
+
+
+def _encode(data: Any) -> bytes:
+    try:
+        return orjson.dumps(data)
+    except TypeError:
+        # Postgres writes a JSON number like 1e308 out in full, and Django's JSONField reads that as an integer of 309 digits.
+        return msgspec.json.encode(data)
 
 
 def render_error(error: Exception, context: dict[str, Any]) -> HttpResponse:

@@ -54,10 +54,8 @@ async def _changed(runtime: Runtime, conversation: Conversation, *others: str) -
 
 
 def _roles(participants: list[str | forms.MemberForm]) -> dict[str, str]:
-    return {
-        one if isinstance(one, str) else one.id: "member" if isinstance(one, str) else one.role
-        for one in participants
-    }
+    pairs = ((one, "member") if isinstance(one, str) else (one.id, one.role) for one in participants)
+    return {rules.check_id(one, "participants"): role for one, role in pairs}
 
 
 class Conversations(ApiView):

@@ -142,9 +142,13 @@ class Events(EventsView):
         view = await find_conversation(self.runtime, self.principal, key)
         epoch, after = _place(request.META.get("HTTP_LAST_EVENT_ID"), query.after)
         session = self.runtime.sessions.open(view)
-        start, recovered = await session.starting_point(after, epoch)
         stream = EventStream(self.principal, EventAddress(view.epoch), self.runtime.draining)
         session.add(stream, view.version)
+        try:
+            start, recovered = await session.starting_point(after, epoch)
+        except BaseException:
+            session.remove(stream)
+            raise
         stream.send("ready", {"epoch": view.epoch, "last_seq": session.last_seq, "recovered": recovered})
         replay = asyncio.create_task(session.follow(stream, start))
         return stream.response(closed=lambda: _leave(session, stream, replay))

@@ -52,7 +52,7 @@ def _verified(token: str) -> Principal:
         )
     except jwt.ExpiredSignatureError:
         raise TokenExpired from None
-    except jwt.PyJWTError as error:
+    except (jwt.PyJWTError, OverflowError) as error:
         raise NotAuthenticated(f"The token is not valid: {error}") from None
     except NotAuthenticated:
         raise

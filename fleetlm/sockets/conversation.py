@@ -19,7 +19,7 @@ from fleetlm.sending import MAX_SEQ, SendBody, Seq, append_request
 from fleetlm.sockets.channel import Channel, UnknownEvent
 from fleetlm.sockets.phoenix import Frame
 from inbox import queries as inbox_queries
-from runtime.session import Session, encode
+from runtime.session import Session, encode, first_bytes, last_bytes
 
 LISTED_MEMBERS = 200
 PREFIX = "conversation:"
@@ -88,10 +88,11 @@ class ConversationChannel(Channel):
         try:
             start, recovered = await self.session.starting_point(form.after, form.epoch)
             if recovered:
-                page = await self.session.read_after(start, self.session.last_seq, form.limit)
+                page = first_bytes(await self.session.read_after(start, self.session.last_seq, form.limit))
                 position = page[-1][0] if page else start
             else:
-                position, page = await self.session.newest(form.limit)
+                position, newest = await self.session.newest(form.limit)
+                page = last_bytes(newest)
             async with runtime.pool.connection() as connection:
                 members = await inbox_queries.members(connection, self.view.id, LISTED_MEMBERS)
         except BaseException:
@@ -215,7 +216,8 @@ class ConversationChannel(Channel):
     async def _history(self, frame: Frame) -> None:
         form = msgspec.convert(frame.payload, HistoryForm)
         async with self.socket.runtime.pool.connection() as connection:
-            page = await queries.page_before(connection, self.view.id, form.before, form.limit)
-        rest = {"has_more": bool(page) and page[0].seq > 1}
-        messages = b",".join(encode(message) for message in page)
+            found = await queries.page_before(connection, self.view.id, form.before, form.limit)
+        page = last_bytes([(message.seq, encode(message)) for message in found])
+        rest = {"has_more": bool(page) and page[0][0] > 1}
+        messages = b",".join(payload for _, payload in page)
         self.reply(frame, "ok", b'{"messages":[' + messages + b"]," + orjson.dumps(rest)[1:])

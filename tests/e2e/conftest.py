@@ -6,16 +6,16 @@ from collections.abc import AsyncIterator, Generator, Iterator
 
 import pytest
 
-from tests.e2e.rest import Api
 from tests.e2e.phoenix import HERE, Phoenix
+from tests.e2e.rest import Api
 from tests.e2e.stack import Stack, guarded_stack, whole_stack
 
 _sizes: pytest.StashKey[dict[str, tuple[Stack, dict[str, int]]]] = pytest.StashKey()
 
 
 @pytest.fixture(scope="session")
-def stack_for_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with whole_stack(tmp_path_factory.mktemp("stack")) as running:
+def stack_for_the_session() -> Iterator[Stack]:
+    with whole_stack() as running:
         yield running
 
 
@@ -28,11 +28,9 @@ def stack(stack_for_the_session: Stack) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def guarded(
-    stack_for_the_session: Stack, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Stack]:
+def guarded(stack_for_the_session: Stack) -> Iterator[Stack]:
     """One more web process on the same data, which asks for keys and tokens."""
-    with guarded_stack(tmp_path_factory.mktemp("guarded"), stack_for_the_session) as running:
+    with guarded_stack(stack_for_the_session) as running:
         yield running
 
 
@@ -89,5 +87,3 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def _stacks_of(item: pytest.Item) -> list[Stack]:
     arguments: dict[str, object] = getattr(item, "funcargs", {})
     return list({id(one): one for one in arguments.values() if isinstance(one, Stack)}.values())
-
-

@@ -11,6 +11,8 @@ from typing import Any, Self
 
 HERE = Path(__file__).parent
 PATIENCE = 15.0
+PUSH_SECONDS = 25.0
+"""A little more than what the client itself waits for an answer."""
 LINE_BYTES = 64 * 1024 * 1024
 
 
@@ -69,7 +71,9 @@ class Channel(Witness):
         """Note an event, and what it brings of the log."""
         if event == "message":
             self.log.append(payload)
-        elif event == "phx_reply" and isinstance(payload["response"], dict) and "epoch" in payload["response"]:
+        elif (
+            event == "phx_reply" and isinstance(payload["response"], dict) and "epoch" in payload["response"]
+        ):
             self.joins.append(payload["response"])
             self.log += payload["response"]["messages"]
         super().happened(event, payload)
@@ -178,7 +182,7 @@ class Phoenix:
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         assert self._node.stdin is not None
         self._node.stdin.write(json.dumps({"call": number, "do": do, **arguments}).encode() + b"\n")
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PUSH_SECONDS):
             status, response = await answer
         if status != "ok":
             raise PushFailed(status, response)

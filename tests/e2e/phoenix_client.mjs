@@ -27,6 +27,7 @@ const commands = {
     const entry = { held: false, answer };
     entry.socket = new Socket(`${url}/socket`, {
       transport: WebSocket,
+      timeout: 20_000,
       params,
       reconnectAfterMs: () => (entry.held ? NEVER : 50),
       rejoinAfterMs: () => 50,

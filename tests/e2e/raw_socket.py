@@ -9,7 +9,7 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
@@ -87,17 +87,28 @@ class Sleeper:
     """A socket whose reader does not read, over TCP itself, with small buffers of its own."""
 
     def __init__(self, url: str, participant_id: str) -> None:
+        query = urlencode({"vsn": "2.0.0", "participant_id": participant_id})
+        key = base64.b64encode(os.urandom(16)).decode()
+        self._connect(
+            f"{url}/socket/websocket?{query}",
+            f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n",
+        )
+
+    @classmethod
+    def of_events(cls, url: str) -> Self:
+        """The same of an event stream, of which nothing but the head of the answer is read."""
+        sleeper = cls.__new__(cls)
+        sleeper._connect(url, "")
+        return sleeper
+
+    def _connect(self, url: str, headers: str) -> None:
         address = urlsplit(url)
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
         self._socket.settimeout(PATIENCE)
         self._socket.connect((address.hostname, address.port))
-        key = base64.b64encode(os.urandom(16)).decode()
-        query = urlencode({"vsn": "2.0.0", "participant_id": participant_id})
-        self._socket.sendall(
-            f"GET /socket/websocket?{query} HTTP/1.1\r\nHost: {address.netloc}\r\nUpgrade: websocket\r\n"
-            f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-        )
+        head = f"GET {address.path}?{address.query} HTTP/1.1\r\nHost: {address.netloc}\r\n{headers}\r\n"
+        self._socket.sendall(head.encode())
         self._unread = b""
         while b"\r\n\r\n" not in self._unread:
             self._unread += self._socket.recv(1)

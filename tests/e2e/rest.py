@@ -24,7 +24,9 @@ class Api:
 
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(
-            headers=self._headers, timeout=aiohttp.ClientTimeout(total=30), connector=aiohttp.TCPConnector(limit=0)
+            headers=self._headers,
+            timeout=aiohttp.ClientTimeout(total=30),
+            connector=aiohttp.TCPConnector(limit=0),
         )
         return self
 
@@ -63,3 +65,8 @@ class Api:
             messages += page["messages"]
             if not page["has_more"]:
                 return messages
+
+    async def health(self, *, web: int = 0) -> tuple[int, str]:
+        """What a process says of itself: the status of `/health/ready`, and in a word how it is."""
+        async with self._http.get(f"{self.web[web]}/health/ready") as answer:
+            return answer.status, (await answer.json())["status"]

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -198,9 +199,7 @@ class Stack:
 
     def add_dispatcher(self) -> None:
         """Start a dispatcher, which calls back to the first web process."""
-        self._add(
-            "dispatcher", ["manage.py", "dispatch"], self._dispatches, FLEETLM_PUBLIC_URL=self.web[0]
-        )
+        self._add("dispatcher", ["manage.py", "dispatch"], self._dispatches, FLEETLM_PUBLIC_URL=self.web[0])
 
     def add_agent(self) -> None:
         """Start the demo agent and register it as `echo-bot`."""
@@ -263,10 +262,21 @@ def environment(directory: Path, auth: str, database_url: str, redis_url: str) -
 
 
 @contextlib.contextmanager
-def whole_stack(directory: Path, *, own_postgres: bool = False) -> Iterator[Stack]:
+def _new_stack() -> Iterator[Stack]:
+    """A stack without processes. Its directory is not pytest's, which only its owner may enter: Postgres is another user."""
+    with tempfile.TemporaryDirectory(prefix="fleetlm-tests-") as directory:
+        stack = Stack(Path(directory), {})
+        try:
+            yield stack
+        finally:
+            stack.stop()
+
+
+@contextlib.contextmanager
+def whole_stack(*, own_postgres: bool = False) -> Iterator[Stack]:
     """Everything, without keys (`FLEETLM_AUTH=open`); on this run's Postgres, or on one of its own that loses nothing."""
-    stack = Stack(directory, {})
-    try:
+    with _new_stack() as stack:
+        directory = stack.directory
         cache = valkey.prepare(directory / "valkey")
         stack.add_engine("valkey", cache)
         if own_postgres:
@@ -283,23 +293,18 @@ def whole_stack(directory: Path, *, own_postgres: bool = False) -> Iterator[Stac
         stack.add_agent()
         stack.await_work()
         yield stack
-    finally:
-        stack.stop()
 
 
 @contextlib.contextmanager
-def guarded_stack(directory: Path, beside: Stack) -> Iterator[Stack]:
+def guarded_stack(beside: Stack) -> Iterator[Stack]:
     """One more web process beside a stack, on the same data, to which every call must bring a key or a token."""
-    stack = Stack(
-        directory,
-        environment(directory, "required", beside.database_url, beside.environment["REDIS_URL"]),
-    )
-    try:
+    with _new_stack() as stack:
+        stack.environment = environment(
+            stack.directory, "required", beside.database_url, beside.environment["REDIS_URL"]
+        )
         stack.add_web(1)
         stack.await_work()
         yield stack
-    finally:
-        stack.stop()
 
 
 def _is_ready(url: str) -> bool:

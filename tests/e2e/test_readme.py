@@ -84,7 +84,9 @@ def test_the_five_minutes_work_as_typed(stack: Stack) -> None:
 def test_the_browser_snippet_works(stack: Stack) -> None:
     if shutil.which("node") is None:
         pytest.skip("no Node.js on the PATH")
-    snippet = blocks(section("In the browser"), "js")[0].replace("127.0.0.1:4000", stack.web[0].removeprefix("http://"))
+    snippet = blocks(section("In the browser"), "js")[0].replace(
+        "127.0.0.1:4000", stack.web[0].removeprefix("http://")
+    )
     imports, body = snippet.split("\n", 1)
     program = (
         f'{imports}\nglobalThis.WebSocket = (await import("ws")).default;\n{body}\n'

@@ -13,16 +13,16 @@ def server(database: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """The web process of the run. It must not have logged a fault of its own when it ends."""
     with Server(tmp_path_factory.mktemp("server") / "log") as running:
         yield running
-    assert running.complaints() == []
+    assert not (logged := running.complaints()), "\n".join(logged)
 
 
 @pytest.fixture
 def healthy(server: Server) -> Iterator[None]:
     """Whatever the test did, the process takes it calmly: it is ready afterwards and has logged no fault."""
-    server.complaints()
+    assert not (left := server.complaints()), "left by an earlier test: " + "\n".join(left)
     yield
     assert server.is_healthy()
-    assert server.complaints() == []
+    assert not (logged := server.complaints()), "\n".join(logged)
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,13 @@ that keep what they get."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 import orjson
+import psycopg
 from django.conf import settings
 
 from conversations import queries
@@ -20,7 +21,7 @@ from runtime.core import Runtime
 from runtime.database import Pool, in_thread, make_pool
 from runtime.session import Session
 
-PATIENCE = 10.0
+PATIENCE = 5.0
 """Seconds after which a test gives up waiting."""
 
 
@@ -96,6 +97,16 @@ async def find_view(pool: Pool, group: Group, participant_id: str | None = None)
         view = await queries.view(connection, group.key, participant_id)
     assert view is not None
     return view
+
+
+async def break_connections(pool: Pool) -> None:
+    """Postgres ends every connection that the pool holds, as it does when it is restarted; the pool does not know yet."""
+    async with AsyncExitStack() as stack:
+        size = pool.get_stats()["pool_size"]
+        held = [await stack.enter_async_context(pool.connection()) for _ in range(size)]
+        pids = [connection.info.backend_pid for connection in held]
+    async with await psycopg.AsyncConnection.connect(settings.FLEETLM.database_url) as killer:
+        await killer.execute("SELECT pg_terminate_backend(pid, 5000) FROM unnest(%s::int[]) AS pid", (pids,))
 
 
 async def stored_seqs(pool: Pool, group: Group) -> list[int]:

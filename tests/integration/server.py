@@ -69,6 +69,9 @@ class Answer:
         return self.status, self.code
 
 
+FAULTS = ('"level":"ERROR"', '"level":"CRITICAL"', "Traceback (most recent call last)")
+
+
 class Server:
     """A web process, where it listens, and what it logs."""
 
@@ -125,7 +128,7 @@ class Server:
             log.seek(self._seen)
             lines = log.read().decode(errors="replace").splitlines()
             self._seen = log.tell()
-        return [line for line in lines if '"level":"ERROR"' in line or not line.startswith("{")]
+        return [line for line in lines if any(sign in line for sign in FAULTS)]
 
 
 class Client:

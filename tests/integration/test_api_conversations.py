@@ -121,6 +121,25 @@ def test_title_and_metadata_change_each_alone(api: Client) -> None:
     assert api.ok("GET", f"{ROOT}/{key}")["metadata"] == {"b": 2}
 
 
+def test_numbers_come_back_as_large_or_small_as_they_were(api: Client) -> None:
+    one = unique("one")
+    numbers = {"large": 1.7976931348623157e308, "small": 5e-324, "beyond": -(2.0**70), "long": 2**63 - 1}
+    floats = {name: float(number) for name, number in numbers.items()}
+
+    def read(answer: dict[str, Any]) -> dict[str, float]:
+        """What a client gets that knows no integers of 300 digits."""
+        return {name: float(number) for name, number in answer["metadata"].items()}
+
+    key = api.group(one, metadata=numbers)
+    assert read(api.ok("GET", f"{ROOT}/{key}")) == floats
+    assert read(api.ok("PATCH", f"{ROOT}/{key}", {"metadata": numbers})) == floats
+    assert read(api.ok("PATCH", f"/api/participants/{one}", {"metadata": numbers})) == floats
+    message = api.say(key, one, content=numbers)
+    del message["deduplicated"]
+    assert message["content"] == numbers
+    assert api.ok("GET", f"{ROOT}/{key}/messages")["messages"] == [message]
+
+
 def test_states(api: Client) -> None:
     key = api.group(unique())
     for step, state in (("close", "closed"), ("archive", "archived"), ("reopen", "open"), ("reopen", "open")):

@@ -4,23 +4,25 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import orjson
-import psycopg
 import pytest
-from django.conf import settings
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
+from pytest_django import Settings
 
 from conversations.models import Conversation
 from runtime import members
 from runtime.appender import Appender
+from runtime.batch import Committed
 from runtime.database import Pool, in_thread, make_pool
 from runtime.session import AHEAD_LIMIT, Session, encode
 from tests.integration.live import (
+    PATIENCE,
     Group,
     Recorder,
     append,
+    break_connections,
     find_view,
     make_appender,
     make_group,
@@ -179,21 +181,20 @@ async def test_a_repair_longer_than_a_page_brings_everything(pool: Pool, appende
 
 @pytest.mark.parametrize("hot", [True, False], ids=["from the tail", "from Postgres"])
 async def test_joins_while_messages_are_appended_miss_nothing_and_get_nothing_twice(
-    pool: Pool, hot: bool
+    pool: Pool, settings: Settings, hot: bool
 ) -> None:
+    if not hot:
+        settings.FLEETLM = settings.FLEETLM.model_copy(update={"session_tail_messages": 0})
     group = await make_group()
     session = await open_session(pool, group)
     async with make_pool(2) as other:
 
-        def publish(batch: object) -> None:
-            messages = batch.messages  # type: ignore[attr-defined]
-            if hot or messages[0].seq % 3:
-                session.offer(1, [(m.seq, encode(m)) for m in messages])
+        def publish(batch: Committed) -> None:
+            if hot or batch.messages[0].seq % 3:
+                session.offer(1, [(m.seq, encode(m)) for m in batch.messages])
 
         writer = make_appender(other, publish, batch_items=2)
         writer.start()
-        if not hot:
-            session.tail.append = lambda seq, payload: None  # type: ignore[method-assign]
         done = asyncio.Event()
 
         async def talk() -> None:
@@ -223,22 +224,14 @@ async def test_joins_while_messages_are_appended_miss_nothing_and_get_nothing_tw
     session.stop()
 
 
-async def test_a_replay_outlives_a_broken_connection(pool: Pool, appender: Appender) -> None:
-    """The tail holds nothing of it, and the first connection that Postgres is asked by is dead."""
+async def test_a_replay_outlives_an_outage_of_postgres(pool: Pool, appender: Appender) -> None:
     group = await make_group()
     await write(appender, group, 5)
     session = await open_session(pool, group)
     recorder = Recorder(group.people[0], session)
     session.add(recorder, 1)
-    async with pool.connection() as connection:
-        pid = connection.info.backend_pid
-        async with await psycopg.AsyncConnection.connect(settings.FLEETLM.database_url) as killer:
-            await killer.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
-        broken = connection.pgconn.socket
-        assert broken > 0
-        pool_connections = [connection]
-    assert pool_connections
-    await asyncio.wait_for(session.follow(recorder, 0), 5)
+    await break_connections(pool)
+    await asyncio.wait_for(session.follow(recorder, 0), PATIENCE)
     session.offer(1, await write(appender, group, 1))
     await recorder.until_seq(6)
     session.stop()
