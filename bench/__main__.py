@@ -20,12 +20,16 @@ NAMES = tuple(dict.fromkeys(row.measure for row in report.ROWS))
 def main() -> int:
     """Run the chosen measures in alternating rounds."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one short round of each instead of three of 5 s")
+    parser.add_argument(
+        "--quick", action="store_true", help="one short round of each instead of three of 5 s"
+    )
     parser.add_argument("--only", action="append", choices=NAMES, help="measure this; repeat it for several")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round's figures to this file")
     arguments = parser.parse_args()
     began = perf_counter()
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; engines with fsync")
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; engines with fsync"
+    )
     with stack.engines() as data:
         django.setup()
         from bench import measures  # its imports need the settings, which need the engines
@@ -35,7 +39,7 @@ def main() -> int:
             chosen = [measures.MEASURES[name](lab) for name in arguments.only or NAMES]
             for measure in chosen:
                 measure.prepare()
-            _ = lab.dispatcher
+            lab.start()
             for number in range(1 if arguments.quick else ROUNDS):
                 for measure in chosen:
                     figures = measure.round()
@@ -43,7 +47,9 @@ def main() -> int:
                         rounds[name].append(value)
                     shown = ", ".join(f"{name} {value:,.1f}" for name, value in figures.items())
                     print(f"round {number + 1}  {measure.name:8} {shown}", flush=True)
-    print(f"\n{report.table(rounds)}\n\n{report.busy(lab.cpu)}\n\n{_verdict(lab)} ({perf_counter() - began:.0f} s)")
+    print(
+        f"\n{report.table(rounds)}\n\n{report.busy(lab.cpu)}\n\n{_verdict(lab)} ({perf_counter() - began:.0f} s)"
+    )
     if arguments.json:
         arguments.json.write_bytes(
             orjson.dumps(

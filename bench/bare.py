@@ -1,7 +1,7 @@
 """The ceiling of the web process: the same server with an application that does next to nothing, all of it in memory.
 
-HTTP: any request is answered with a message. Sockets: it knows `phx_join` and `send`, counts, and writes the same bytes to every
-socket of the topic. No Django, no authentication, no Postgres, no Valkey.
+HTTP: any request is answered with a message. Sockets: it knows `phx_join` and `send`, counts, and writes the same bytes to
+every socket of the topic. No Django, no authentication, no Postgres, no Valkey.
 """
 
 import sys
@@ -10,7 +10,6 @@ from typing import Any
 
 import orjson
 import uvicorn
-
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from fleetlm.sockets.outbox import websocket_text
@@ -34,7 +33,13 @@ class SocketProtocol(WebSocketsSansIOProtocol):
 def _message(key: str, text: str) -> dict[str, Any]:
     """A message with the fields, and so the size, of a real one."""
     _seqs[key] += 1
-    message: dict[str, Any] = {"id": ID, "seq": _seqs[key], "conversation": key, "dm_key": key, "sender_id": "sender-1"}
+    message: dict[str, Any] = {
+        "id": ID,
+        "seq": _seqs[key],
+        "conversation": key,
+        "dm_key": key,
+        "sender_id": "sender-1",
+    }
     message |= {"kind": "text", "text": text, "content": {}, "metadata": {}, "reply_to": None, "mentions": []}
     return message | {"client_id": "bench-0-0", "created_at": TIME}
 

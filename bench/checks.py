@@ -27,12 +27,12 @@ def appends(run: str, acknowledged: Sequence[tuple[str, int, str]]) -> list[str]
     faults = []
     with connection.cursor() as cursor:
         if acknowledged:
-            cursor.execute(
-                ACKNOWLEDGED_STORED, [list(column) for column in zip(*acknowledged, strict=True)]
-            )
+            cursor.execute(ACKNOWLEDGED_STORED, [list(column) for column in zip(*acknowledged, strict=True)])
             (found,) = cursor.fetchone() or (0,)
             if found != len(acknowledged):
-                faults.append(f"{len(acknowledged) - found} acknowledged messages are not stored as acknowledged")
+                faults.append(
+                    f"{len(acknowledged) - found} acknowledged messages are not stored as acknowledged"
+                )
         cursor.execute(STORED_BY_RUN, [f"{run}-%"])
         (stored,) = cursor.fetchone() or (0,)
         if stored != len(acknowledged):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,22 +31,18 @@ class Lab:
     faults: list[str] = field(default_factory=list)
     appends: int = 0
     cpu: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+    web: stack.Child = field(init=False)
+    bare: stack.Child = field(init=False)
+    dispatcher: stack.Child = field(init=False)
     _runs: Iterator[int] = field(default_factory=count)
 
-    @cached_property
-    def web(self) -> stack.Child:
-        """The web process that most measures share."""
-        return self.processes.enter_context(stack.web(self.data))
-
-    @cached_property
-    def dispatcher(self) -> stack.Child:
-        """The dispatcher: it is there in every run, as in production."""
-        return self.processes.enter_context(stack.child("dispatch", self.data, "manage.py", "dispatch", path=None))
-
-    @cached_property
-    def bare(self) -> stack.Child:
-        """The bare server."""
-        return self.processes.enter_context(stack.bare(self.data))
+    def start(self) -> None:
+        """Start what the measures share, all at once: a web process, a dispatcher as in production, the bare server."""
+        self.dispatcher = self.processes.enter_context(stack.dispatcher(self.data))
+        self.web = self.processes.enter_context(stack.web(self.data))
+        self.bare = self.processes.enter_context(stack.bare(self.data))
+        self.web.wait_until_it_answers()
+        self.bare.wait_until_it_answers()
 
     def drive(self, driver: str, plan: dict[str, Any], *, of: str | None = None) -> dict[str, Any]:
         """Run a driver; with `of`, the name of a measure, check what it did and note who was busy meanwhile."""
@@ -91,7 +87,10 @@ class _Pairs:
     def sockets(self) -> list[dict[str, Any]]:
         """A socket for each sender, with the keys that it joins."""
         return [
-            {"token": seed.token(sender), "keys": [key for key, pair in zip(self.keys, self.pairs, strict=True) if pair[0] == sender]}
+            {
+                "token": seed.token(sender),
+                "keys": [key for key, pair in zip(self.keys, self.pairs, strict=True) if pair[0] == sender],
+            }
             for sender in self.senders
         ]
 
@@ -111,7 +110,9 @@ class Rest(Measure):
     name = "rest"
 
     def prepare(self) -> None:
-        self.conversations = [(key, pair[0]) for key, pair in zip(_the_pairs().keys, _Pairs.pairs, strict=True)]
+        self.conversations = [
+            (key, pair[0]) for key, pair in zip(_the_pairs().keys, _Pairs.pairs, strict=True)
+        ]
         pgbench.prepare()
 
     def round(self) -> Figures:
@@ -145,7 +146,9 @@ class Sockets(Measure):
         plan = {"sockets": self.sockets, "in_flight": 16}
         real = self.lab.drive("sends", plan | {"port": self.lab.web.port}, of=self.name)
         bare = self.lab.drive("sends", plan | {"port": self.lab.bare.port})
-        publishes = self.lab.drive("publishes", {"url": settings.FLEETLM.redis_url, "payload": "x" * 400, "seconds": 1})
+        publishes = self.lab.drive(
+            "publishes", {"url": settings.FLEETLM.redis_url, "payload": "x" * 400, "seconds": 1}
+        )
         return {
             "sockets": real["per_second"],
             "bare_sockets": bare["per_second"],
@@ -166,8 +169,14 @@ class Latency(Measure):
     def round(self) -> Figures:
         plan = {"pairs": self.pairs, "rate": self.rate}
         real = self.lab.drive("latency", plan | {"port": self.lab.web.port}, of=self.name)
-        bare = self.lab.drive("latency", plan | {"port": self.lab.bare.port, "seconds": min(self.lab.seconds, 2)})
-        return {"latency_p50": real["p50_ms"], "latency_p99": real["p99_ms"], "bare_latency_p99": bare["p99_ms"]}
+        bare = self.lab.drive(
+            "latency", plan | {"port": self.lab.bare.port, "seconds": min(self.lab.seconds, 2)}
+        )
+        return {
+            "latency_p50": real["p50_ms"],
+            "latency_p99": real["p99_ms"],
+            "bare_latency_p99": bare["p99_ms"],
+        }
 
 
 class FanOut(Measure):
@@ -209,7 +218,7 @@ class Idle(Measure):
         keys = seed.dms(pairs)
         places = [(seed.token(one), key) for key, pair in zip(keys, pairs, strict=True) for one in pair]
         edges = [0, *range(self.warm_up, total + 1, self.stage)]
-        self.places = [places[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+        self.places = [places[start:end] for start, end in pairwise(edges)]
         self._rounds: list[Figures] = []
 
     def round(self) -> Figures:
@@ -220,6 +229,7 @@ class Idle(Measure):
 
     def _measure(self, make: Any) -> list[float]:
         with make(self.lab.data) as server:
+            server.wait_until_it_answers()
             plan = {"pid": server.pid, "port": server.port, "stages": self.places}
             kib: list[float] = self.lab.drive("idle", plan)["kib"]
             return kib
@@ -235,22 +245,26 @@ class Agents(Measure):
         self.calls = 1_000 if self.lab.quick else 5_000
         port = stack.free_port()
         secret = seed.agent(self.agent_id, f"http://127.0.0.1:{port}/", self.calls)
-        self.receiver = stack.Child(
-            "receiver", self.lab.data, "-m", "bench.receiver", str(port), port=port, stdin=secret
-        )
-        self.lab.processes.callback(self.receiver.stop)
-        self.receiver.wait_until_it_answers("/wait?calls=0")
+        self.receiver = self.lab.processes.enter_context(stack.receiver(self.lab.data, port, secret))
+        self.receiver.wait_until_it_answers()
 
     def round(self) -> Figures:
-        _ = self.lab.dispatcher
         seed.make_due(self.agent_id)
         url = f"http://127.0.0.1:{self.receiver.port}/wait?calls={self.calls}"
-        with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310  # our own URL
+        with urllib.request.urlopen(url, timeout=60) as answer:
             result = json.load(answer)
         self._check(result)
-        plan = {"port": self.receiver.port, "connections": 100, "body": "x" * 900, "seconds": min(self.lab.seconds, 2)}
+        plan = {
+            "port": self.receiver.port,
+            "connections": 100,
+            "body": "x" * 900,
+            "seconds": min(self.lab.seconds, 2),
+        }
         posts = self.lab.drive("posts", plan)
-        return {"agents": (result["calls"] - 1) / (result["seconds"] or 1), "plain_posts": posts["per_second"]}
+        return {
+            "agents": (result["calls"] - 1) / (result["seconds"] or 1),
+            "plain_posts": posts["per_second"],
+        }
 
     def _check(self, result: dict[str, Any]) -> None:
         if result["calls"] != self.calls or result["different"] != self.calls or result["unsigned"]:

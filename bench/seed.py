@@ -60,14 +60,20 @@ def agent(agent_id: str, url: str, conversations: int) -> str:
     made = _make(Conversation.Kind.DM, pairs)
     Message.objects.bulk_create(
         Message(
-            conversation=one, seq=1, countable=1, sender_id=pairs[one.key][1], text="Where is my parcel?", created_at=timezone.now()
+            conversation=one,
+            seq=1,
+            countable=1,
+            sender_id=pairs[one.key][1],
+            text="Where is my parcel?",
+            created_at=timezone.now(),
         )
         for one in made
     )
     Conversation.objects.filter(id__in=[one.id for one in made]).update(last_seq=1, countable=1)
     endpoint = registered.endpoint
     DeliveryStream.objects.bulk_create(
-        DeliveryStream(endpoint=endpoint, agent_id=agent_id, conversation=one, cursor=1, wanted_seq=1) for one in made
+        DeliveryStream(endpoint=endpoint, agent_id=agent_id, conversation=one, cursor=1, wanted_seq=1)
+        for one in made
     )
     return registered.secret
 
@@ -79,4 +85,6 @@ def make_due(agent_id: str) -> None:
 
 def undelivered(agent_id: str) -> int:
     """How many of the agent's conversations have not been delivered, or not given back."""
-    return DeliveryStream.objects.filter(agent_id=agent_id).exclude(cursor=1, due_at=None, lease_id=None).count()
+    return (
+        DeliveryStream.objects.filter(agent_id=agent_id).exclude(cursor=1, due_at=None, lease_id=None).count()
+    )

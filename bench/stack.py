@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +55,15 @@ def engines() -> Iterator[Path]:
 class Child:
     """A process of ours, with its log beside the engines' data."""
 
-    def __init__(self, name: str, data: Path, *arguments: str, port: int = 0, stdin: str = "") -> None:
+    def __init__(
+        self, name: str, data: Path, *arguments: str, port: int, path: str = "/", stdin: str = ""
+    ) -> None:
         environment = os.environ | {"HOST": "127.0.0.1", "PORT": str(port), "PYTHONUNBUFFERED": "1"}
         program = Program(
             name=name, command=[sys.executable, *arguments], directory=ROOT, environment=environment
         )
         self.port = port
+        self._path = path
         self._log = data / f"{name}.log"
         options = spawn_options(program) | {"stdin": subprocess.PIPE}
         with open(self._log, "ab") as log:
@@ -69,10 +73,10 @@ class Child:
             pipe.write(f"{stdin}\n".encode())
         self.pid = self._process.pid
 
-    def wait_until_it_answers(self, path: str) -> None:
-        """Return when this path is served, whatever it says but 503."""
+    def wait_until_it_answers(self) -> None:
+        """Return when its path is served, whatever it says but 503."""
         deadline = time.monotonic() + START_SECONDS
-        while not _answers(f"http://127.0.0.1:{self.port}{path}"):
+        while not _answers(f"http://127.0.0.1:{self.port}{self._path}"):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(f"bench: a process does not start:\n{self._log.read_text()[-2000:]}")
             time.sleep(0.05)
@@ -88,26 +92,35 @@ class Child:
 
 
 @contextlib.contextmanager
-def child(name: str, data: Path, *arguments: str, path: str | None, stdin: str = "") -> Iterator[Child]:
-    """Run `python arguments…` on a free port while the context lasts. `{port}` in an argument stands for the port."""
-    port = free_port()
-    process = Child(name, data, *(one.format(port=port) for one in arguments), port=port, stdin=stdin)
+def _running(process: Child) -> Iterator[Child]:
     try:
-        if path is not None:
-            process.wait_until_it_answers(path)
         yield process
     finally:
         process.stop()
 
 
-def web(data: Path) -> contextlib.AbstractContextManager[Child]:
-    """One web process."""
-    return child("web", data, "manage.py", "serve", path="/health/ready")
+def web(data: Path) -> AbstractContextManager[Child]:
+    """One web process; wait until it answers."""
+    return _running(Child("web", data, "manage.py", "serve", port=free_port(), path="/health/ready"))
 
 
-def bare(data: Path) -> contextlib.AbstractContextManager[Child]:
+def dispatcher(data: Path) -> AbstractContextManager[Child]:
+    """A dispatcher."""
+    return _running(Child("dispatch", data, "manage.py", "dispatch", port=0))
+
+
+def bare(data: Path) -> AbstractContextManager[Child]:
     """The same server without an application."""
-    return child("bare", data, "-m", "bench.bare", "{port}", path="/a/b/c/d")
+    port = free_port()
+    return _running(Child("bare", data, "-m", "bench.bare", str(port), port=port, path="/a/b/c/d"))
+
+
+def receiver(data: Path, port: int, secret: str) -> AbstractContextManager[Child]:
+    """The agent that is called, with the secret that its calls are signed with."""
+    path = "/wait?calls=0"
+    return _running(
+        Child("receiver", data, "-m", "bench.receiver", str(port), port=port, path=path, stdin=secret)
+    )
 
 
 def _answers(url: str) -> bool:

@@ -34,13 +34,16 @@ SELECT conversation_id, participant_id, role FROM conversations_membership WHERE
 MESSAGE_COLUMNS = """m.id, m.seq, m.conversation_id, c.key, m.countable, m.sender_id, m.kind, m.text, m.content, m.metadata,
 m.reply_to, m.mentions, m.client_id, m.created_at"""
 
-# One probe of the partial unique index (conversation, sender, client_id) for each request that carries a client_id.
+# One probe of the partial unique index (conversation, sender, client_id) for each request with a client_id. LATERAL with LIMIT
+# leaves the planner no other way: a plain join that was planned while the table was young reads whole conversations.
 SELECT_DUPLICATES = f"""
 SELECT {MESSAGE_COLUMNS}
 FROM unnest(%s::text[], %s::text[], %s::text[]) AS asked (key, sender_id, client_id)
 JOIN conversations_conversation c ON c.key = asked.key
-JOIN conversations_message m
-  ON m.conversation_id = c.id AND m.sender_id = asked.sender_id AND m.client_id = asked.client_id
+CROSS JOIN LATERAL (
+  SELECT * FROM conversations_message m
+  WHERE m.conversation_id = c.id AND m.sender_id = asked.sender_id AND m.client_id = asked.client_id LIMIT 1
+) m
 """
 
 SELECT_SENDERS = """
@@ -96,10 +99,28 @@ def message_from_row(row: Sequence[Any]) -> Message:
     )
 
 
-async def lock_heads(connection: Connection, keys: Iterable[str]) -> dict[str, Head]:
-    """Lock the conversations with these canonical keys, in id order, and return their counters by key."""
-    cursor = await connection.execute(LOCK_HEADS, (list(keys),))
-    return {row[1]: Head(*row) for row in await cursor.fetchall()}
+async def lock_and_look(
+    connection: Connection, requests: Sequence[AppendRequest]
+) -> tuple[dict[str, Head], dict[DuplicateKey, Message], dict[tuple[str, int], str]]:
+    """Lock the conversations of these requests, in id order, and look in the same round trip for what is stored already.
+
+    Returns the counters by key, the stored messages that the requests may be retries of, and the senders of those that they
+    would redact. Postgres runs the statements of a pipeline one after the other: the later ones see what the first waited for.
+    """
+    locked = await connection.execute(LOCK_HEADS, (list({request.key for request in requests}),))
+    retries = [(r.key, r.sender_id, r.client_id) for r in requests if r.client_id is not None]
+    stored = await connection.execute(SELECT_DUPLICATES, _columns(retries)) if retries else None
+    targets = [(r.key, r.reply_to) for r in requests if r.kind == "redaction" and r.reply_to is not None]
+    sent = await connection.execute(SELECT_SENDERS, _columns(targets)) if targets else None
+    heads = {row[1]: Head(*row) for row in await locked.fetchall()}
+    messages = [message_from_row(row) for row in await stored.fetchall()] if stored else []
+    duplicates = {(m.conversation, m.sender_id, m.client_id): m for m in messages if m.client_id is not None}
+    senders = {(row[0], row[1]): row[2] for row in await sent.fetchall()} if sent else {}
+    return heads, duplicates, senders
+
+
+def _columns(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 async def select_members(connection: Connection, conversation_ids: Sequence[int]) -> dict[int, Members]:
@@ -109,31 +130,6 @@ async def select_members(connection: Connection, conversation_ids: Sequence[int]
     for conversation_id, participant_id, role in await cursor.fetchall():
         members[conversation_id][participant_id] = role
     return dict(members)
-
-
-async def select_duplicates(
-    connection: Connection, requests: Sequence[AppendRequest]
-) -> dict[DuplicateKey, Message]:
-    """The stored messages that these requests may be retries of."""
-    asked = [(r.key, r.sender_id, r.client_id) for r in requests if r.client_id is not None]
-    if not asked:
-        return {}
-    cursor = await connection.execute(
-        SELECT_DUPLICATES, [list(column) for column in zip(*asked, strict=True)]
-    )
-    found = [message_from_row(row) for row in await cursor.fetchall()]
-    return {(m.conversation, m.sender_id, m.client_id): m for m in found if m.client_id is not None}
-
-
-async def select_senders(
-    connection: Connection, requests: Sequence[AppendRequest]
-) -> dict[tuple[str, int], str]:
-    """Who sent the messages that these requests would redact."""
-    asked = [(r.key, r.reply_to) for r in requests if r.kind == "redaction" and r.reply_to is not None]
-    if not asked:
-        return {}
-    cursor = await connection.execute(SELECT_SENDERS, [list(column) for column in zip(*asked, strict=True)])
-    return {(key, seq): sender_id for key, seq, sender_id in await cursor.fetchall()}
 
 
 async def insert_messages(connection: Connection, messages: Sequence[Message]) -> None:

@@ -17,16 +17,21 @@ MAX_SEQ = 2**63 - 1
 
 Seq = Annotated[int, Meta(ge=0, le=MAX_SEQ)]
 
+# For the schema alone: `append_request` checks them, and says it better.
+SenderId = Annotated[str, Meta(extra_json_schema={"pattern": "^[A-Za-z0-9._@-]{1,128}$"})]
+ClientId = Annotated[str, Meta(extra_json_schema={"pattern": "^[A-Za-z0-9._@:-]{1,128}$"})]
+Kind = Annotated[str, Meta(extra_json_schema={"pattern": "^[a-z][a-z0-9_.-]{0,63}$"})]
+
 
 class SendBody(msgspec.Struct, forbid_unknown_fields=True):
     """A message to append."""
 
     text: str = ""
-    sender_id: str | None = None
-    kind: str = "text"
+    sender_id: SenderId | None = None
+    kind: Kind = "text"
     content: dict[str, Any] = msgspec.field(default_factory=dict)
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)
-    client_id: str | None = None
+    client_id: ClientId | None = None
     reply_to: Annotated[int, Meta(ge=1, le=MAX_SEQ)] | None = None
     expected_seq: Seq | None = None
 

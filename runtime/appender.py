@@ -121,7 +121,8 @@ class Appender:
                 batch = self._take()
                 try:
                     await self._commit(batch)
-                except asyncio.CancelledError:  # stopped in the midst of it: whether it was stored is not known
+                except asyncio.CancelledError:
+                    # Stopped in the midst of it: whether it was stored is not known.
                     _fail_all([waiting for waiting in batch if not waiting.future.done()], Unavailable())
                     raise
             self._idle.set()

@@ -57,14 +57,9 @@ async def commit_batch(
 ) -> Committed:
     """Append all of these in one transaction; returns after the commit. Raises `psycopg.Error` if nothing was stored."""
     async with connection.pipeline(), connection.transaction():
-        heads = await store.lock_heads(connection, {request.key for request in requests})
+        heads, duplicates, senders = await store.lock_and_look(connection, requests)
         members = await cache.load(connection, list(heads.values())) if heads else {}
-        known = Known(
-            heads=heads,
-            members=members,
-            duplicates=await store.select_duplicates(connection, requests),
-            senders=await store.select_senders(connection, requests),
-        )
+        known = Known(heads=heads, members=members, duplicates=duplicates, senders=senders)
         planned = plan(requests, known, datetime.now(UTC), uuid7)
         if planned.messages:
             await _write(connection, planned.messages, heads, members)

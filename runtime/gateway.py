@@ -67,10 +67,16 @@ class Gateway:
         """Say that someone types, or has stopped."""
         self._sessions.publish_typing(conversation_id, participant_id, on)
 
-    def announce_change(self, conversation: Conversation, participant_ids: Iterable[str]) -> None:
-        """Members, title or state have changed and are committed: sockets and inboxes follow."""
+    def announce_change(
+        self, conversation: Conversation, participant_ids: Iterable[str], gone: Iterable[str] = ()
+    ) -> None:
+        """Members, title or state have changed and are committed: sockets and inboxes follow.
+
+        `gone` are those who were members: a hint to all members, which a large conversation gets, would not reach them.
+        """
         self._sessions.publish_version(conversation.id, conversation.version)
         self._inboxes.changed(conversation.id, participant_ids)
+        self._inboxes.changed(conversation.id, gone)
 
     def committed(self, batch: Committed) -> None:
         """Tell whoever follows of a committed batch: one frame for each conversation, one hint for each member."""

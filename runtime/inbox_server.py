@@ -1,7 +1,7 @@
 """Live inboxes: changes are gathered per participant and go out as one `tick`, with one query for the whole process.
 
-A tick shows what Postgres held when its query began. A new subscriber takes no part in queries that began before its snapshot,
-and what comes in before the snapshot has been written waits for it: so a tick never takes a client back.
+A tick shows what Postgres held when its query began. A subscriber takes part only in flushes that began after its snapshot
+was written, and what an earlier one would have told it is looked at again: so a tick never takes a client back.
 """
 
 import asyncio
@@ -40,23 +40,6 @@ def group_of(participant_id: str) -> str:
     return f"inbox.{participant_id}"
 
 
-class _Follower:
-    """One subscriber of an inbox, and what it must not see yet."""
-
-    def __init__(self, subscriber: Subscriber, after_flush: int) -> None:
-        self.subscriber = subscriber
-        self.after_flush = after_flush
-        self.held: list[bytes] | None = []
-
-    def tick(self, payload: bytes, flush: int) -> None:
-        if flush <= self.after_flush:
-            return
-        if self.held is not None:
-            self.held.append(payload)
-        else:
-            self.subscriber.write(self.subscriber.address.frame("tick", payload, None))
-
-
 class InboxServer:
     """The inboxes that are open in this process."""
 
@@ -65,7 +48,8 @@ class InboxServer:
         self._publisher = publisher
         self._listener = listener
         self._process = process
-        self._followers: defaultdict[str, dict[Subscriber, _Follower]] = defaultdict(dict)
+        # By participant: each subscriber, and the flush after which it takes part; None while its snapshot is on its way.
+        self._followers: defaultdict[str, dict[Subscriber, int | None]] = defaultdict(dict)
         self._dirty: set[tuple[str, int]] = set()
         self._large: set[int] = set()
         self._hinted: dict[int, int] = {}
@@ -93,7 +77,7 @@ class InboxServer:
         """Count a subscriber in and return the snapshot (a JSON array) that it starts from; then call `ready`."""
         if participant_id not in self._followers:
             self._listener.follow(group_of(participant_id))
-        self._followers[participant_id][subscriber] = _Follower(subscriber, self._flushes)
+        self._followers[participant_id][subscriber] = None
         try:
             return await self.snapshot(participant_id)
         except BaseException:
@@ -101,12 +85,9 @@ class InboxServer:
             raise
 
     def ready(self, participant_id: str, subscriber: Subscriber) -> None:
-        """The snapshot has been written: what came in meanwhile may follow."""
-        follower = self._followers.get(participant_id, {}).get(subscriber)
-        if follower is not None and follower.held is not None:
-            held, follower.held = follower.held, None
-            for payload in held:
-                subscriber.write(subscriber.address.frame("tick", payload, None))
+        """The snapshot has been written: ticks may follow."""
+        if subscriber in self._followers.get(participant_id, {}):
+            self._followers[participant_id][subscriber] = self._flushes
 
     def leave(self, participant_id: str, subscriber: Subscriber) -> None:
         """Forget a subscriber."""
@@ -209,8 +190,12 @@ class InboxServer:
         for participant_id, tick in ticks.items():
             payload = orjson.dumps(tick)
             metrics.INBOX_TICKS.inc()
-            for follower in list(self._followers.get(participant_id, {}).values()):
-                follower.tick(payload, flush)
+            for subscriber, after in list(self._followers.get(participant_id, {}).items()):
+                if after is not None and flush > after:
+                    subscriber.write(subscriber.address.frame("tick", payload, None))
+                else:
+                    self._dirty |= {pair for pair in dirty if pair[0] == participant_id}
+                    self._wake.set()
 
     async def _repair_for_ever(self) -> None:
         since = time.time()

@@ -73,6 +73,9 @@ class Publisher:
                     "Valkey cannot be reached; sockets follow Postgres until it returns: %s", error
                 )
             self._healthy = False
+        except Exception:  # one frame that cannot be written must not mute the process
+            metrics.PUBLISHES.labels("failed").inc(len(batch))
+            logger.exception("Frames could not be sent")
         else:
             metrics.PUBLISHES.labels("sent").inc(len(batch))
             if not self._healthy:

@@ -125,7 +125,9 @@ async def main(plan: Plan) -> Result:
     topic = f"conversation:{plan['key']}"
     speaker = await Speaker.connect(plan["port"], plan["speaker"], plan, sent_at)
     readers = [
-        await Reader.connect(plan["port"], token, sent_at if number % (len(plan["readers"]) // TIMED_READERS) == 0 else None)
+        await Reader.connect(
+            plan["port"], token, sent_at if number % (len(plan["readers"]) // TIMED_READERS) == 0 else None
+        )
         for number, token in enumerate(plan["readers"])
     ]
     for one in (speaker, *readers):

@@ -66,7 +66,12 @@ async def main(plan: Plan) -> Result:
         sender.send(number, topic, due, f"{plan['run']}-{number}")
 
     await loop.run_in_executor(
-        None, _pace, start, plan["rate"], count, lambda number, due: loop.call_soon_threadsafe(send, number, due)
+        None,
+        _pace,
+        start,
+        plan["rate"],
+        count,
+        lambda number, due: loop.call_soon_threadsafe(send, number, due),
     )
     everyone = [member for _, *members in pairs for member in members]
     complete = await until(lambda: all(len(reader.ages) * len(pairs) >= count for *_, reader in pairs), 5)

@@ -59,7 +59,9 @@ class Sender(Socket):
         newest: dict[str, int] = {}
         for key, seq, _ in self.acknowledged:
             newest[key] = max(seq, newest.get(key, 0))
-        return not self.under_way and all(self.seen[f"conversation:{key}"] >= seq for key, seq in newest.items())
+        return not self.under_way and all(
+            self.seen[f"conversation:{key}"] >= seq for key, seq in newest.items()
+        )
 
 
 async def main(plan: Plan) -> Result:

@@ -49,7 +49,7 @@ async def _answer(runtime: Runtime, conversation: Conversation, status: int = 20
 async def _changed(runtime: Runtime, conversation: Conversation, *others: str) -> Reply:
     """Tell whoever follows of a change, and answer with the conversation."""
     present = await _members(runtime, conversation.id)
-    runtime.gateway.announce_change(conversation, [*(one["id"] for one in present), *others])
+    runtime.gateway.announce_change(conversation, [one["id"] for one in present], gone=others)
     return Reply(_summary(conversation) | {"metadata": conversation.metadata, "participants": present})
 
 

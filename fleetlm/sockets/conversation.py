@@ -106,7 +106,12 @@ class ConversationChannel(Channel):
         if position == self.session.last_seq:
             self.session.go_live(self)
         else:
-            self._replay = asyncio.create_task(self.session.follow(self, position), name="replay")
+            self._replay = asyncio.create_task(self._follow(position), name="replay")
+
+    async def _follow(self, position: int) -> None:
+        await self.session.follow(self, position)
+        # Whoever has come or gone since the join was not told: changes go to those who are live.
+        self.push("presence_state", self.session.presence.state())
 
     def _joined(self, page: list[tuple[int, bytes]], recovered: bool, members: list[dict[str, Any]]) -> bytes:
         key = self.view.key

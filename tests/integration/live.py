@@ -109,6 +109,28 @@ async def break_connections(pool: Pool) -> None:
         await killer.execute("SELECT pg_terminate_backend(pid, 5000) FROM unnest(%s::int[]) AS pid", (pids,))
 
 
+@asynccontextmanager
+async def holding(sql: str, *values: Any) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    """Somebody else's transaction, which holds the locks of this statement while the context lasts."""
+    async with await psycopg.AsyncConnection.connect(settings.FLEETLM.database_url) as connection:
+        await connection.execute(sql, values)
+        yield connection
+
+
+async def waiting_for(holder: psycopg.AsyncConnection[Any], number: int = 1) -> list[int]:
+    """The process ids of the connections that wait for this one's locks, as soon as there are so many."""
+    connect = psycopg.AsyncConnection.connect(settings.FLEETLM.database_url, autocommit=True)
+    async with asyncio.timeout(PATIENCE), await connect as connection:
+        while True:
+            cursor = await connection.execute(
+                "SELECT pid FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))",
+                (holder.info.backend_pid,),
+            )
+            found = [row[0] for row in await cursor.fetchall()]
+            if len(found) >= number:
+                return found
+
+
 async def stored_seqs(pool: Pool, group: Group) -> list[int]:
     """The seqs of its messages in Postgres."""
     async with pool.connection() as connection:
@@ -171,5 +193,5 @@ class Recorder:
 async def until(condition: Callable[[], object]) -> None:
     """Return when the condition holds, looking at it at every turn of the loop."""
     async with asyncio.timeout(PATIENCE):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  # there is no event of it
             await asyncio.sleep(0)

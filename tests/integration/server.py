@@ -109,7 +109,8 @@ class Server:
             self._process.wait(3 * PATIENCE)
         finally:
             self._process.kill()
-            self._process.wait()
+            code = self._process.wait()
+        assert code == 0, f"asked to end, it ended with {code}"
 
     @property
     def origin(self) -> str:

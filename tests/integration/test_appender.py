@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import psycopg
@@ -32,10 +32,12 @@ from tests.integration.live import (
     Group,
     append,
     break_connections,
+    holding,
     make_appender,
     make_group,
     stored_seqs,
     unique,
+    waiting_for,
 )
 
 
@@ -67,7 +69,9 @@ async def fetch(pool: Pool, sql: str, *values: Any) -> list[tuple[Any, ...]]:
 async def transactions(pool: Pool, group: Group) -> int:
     """How many transactions wrote the messages of this group."""
     ((number,),) = await fetch(
-        pool, "SELECT count(DISTINCT xmin::text) FROM conversations_message WHERE conversation_id = %s", group.id
+        pool,
+        "SELECT count(DISTINCT xmin::text) FROM conversations_message WHERE conversation_id = %s",
+        group.id,
     )
     return int(number)
 
@@ -79,24 +83,9 @@ async def outcomes(appender: Appender, *requests: AppendRequest) -> list[Any]:
         return await asyncio.gather(*futures, return_exceptions=True)
 
 
-@asynccontextmanager
-async def locked(group: Group) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+def locked(group: Group) -> AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]:
     """Somebody holds the conversation's row, so that a commit has to wait."""
-    async with await psycopg.AsyncConnection.connect(settings.FLEETLM.database_url) as connection:
-        await connection.execute("SELECT 1 FROM conversations_conversation WHERE id = %s FOR UPDATE", (group.id,))
-        yield connection
-
-
-async def blocked_by(connection: psycopg.AsyncConnection[Any]) -> int:
-    """The process id of the connection that waits for this one, as soon as there is one."""
-    mine = connection.info.backend_pid
-    async with asyncio.timeout(PATIENCE), make_pool(2) as pool:
-        while True:
-            found = await fetch(
-                pool, "SELECT pid FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))", mine
-            )
-            if found:
-                return int(found[0][0])
+    return holding("SELECT 1 FROM conversations_conversation WHERE id = %s FOR UPDATE", group.id)
 
 
 def metric(name: str, **labels: str) -> float:
@@ -124,7 +113,7 @@ async def test_what_comes_during_a_commit_waits_for_the_next_one(
     group = await make_group()
     async with locked(group) as lock:
         first = appender.submit(group.request("first"))
-        await blocked_by(lock)
+        await waiting_for(lock)
         rest = [appender.submit(group.request(str(number))) for number in range(50)]
         assert not any(future.done() for future in (first, *rest))
     appended = await asyncio.gather(first, *rest)
@@ -262,7 +251,7 @@ async def test_the_cache_of_members_is_bounded_and_right(pool: Pool) -> None:
     cache = MembersCache(2)
     for some in (groups[:1], groups[1:3], groups, groups[2:], groups[:2]):
         async with pool.connection() as connection, connection.transaction():
-            heads = await store.lock_heads(connection, [group.key for group in some])
+            heads, *_ = await store.lock_and_look(connection, [group.request("") for group in some])
             found = await cache.load(connection, list(heads.values()))
         assert found == {group.id: dict.fromkeys(group.people, "member") for group in some}
     assert len(cache._members) == 2
@@ -322,7 +311,7 @@ async def test_a_request_that_is_cut_off_during_its_commit_harms_nobody(
     group = await make_group()
     async with locked(group) as lock:
         cut, kept = appender.submit(group.request("cut")), appender.submit(group.request("kept"))
-        await blocked_by(lock)
+        await waiting_for(lock)
         cut.cancel()
     assert (await kept).message.seq == 2
     (after,) = await append(appender, group.request("after"))
@@ -338,18 +327,22 @@ async def test_a_connection_that_is_killed_answers_unavailable_and_the_next_appe
     group = await make_group()
     async with locked(group) as lock:
         futures = [appender.submit(group.request(str(number), client_id=f"c{number}")) for number in range(5)]
-        pid = await blocked_by(lock)
+        (pid,) = await waiting_for(lock)
         await lock.execute("SELECT pg_terminate_backend(%s)", (pid,))
         async with asyncio.timeout(PATIENCE):
             failed = await asyncio.gather(*futures, return_exceptions=True)
     assert all(isinstance(one, Unavailable) for one in failed)
     assert await stored_seqs(pool, group) == []
-    again = await outcomes(appender, *[group.request(str(number), client_id=f"c{number}") for number in range(5)])
+    again = await outcomes(
+        appender, *[group.request(str(number), client_id=f"c{number}") for number in range(5)]
+    )
     assert [one.message.seq for one in again] == [1, 2, 3, 4, 5]
     assert not any(one.deduplicated for one in again)
 
 
-async def test_whatever_is_killed_whenever_no_acknowledgement_is_wrong(pool: Pool, appender: Appender) -> None:
+async def test_whatever_is_killed_whenever_no_acknowledgement_is_wrong(
+    pool: Pool, appender: Appender
+) -> None:
     """Clients retry until they are answered; a killer ends the appender's connections in the midst of it."""
     groups = [await make_group() for _ in range(3)]
     acknowledged: list[Appended] = []
@@ -413,8 +406,10 @@ async def test_a_deadlock_with_somebody_else_is_tried_again(pool: Pool, appender
     one, other = await make_group(), await make_group()
     async with locked(other) as lock:
         futures = [appender.submit(one.request()), appender.submit(other.request())]
-        await blocked_by(lock)  # it holds the first and waits for the second
-        await lock.execute("SET LOCAL deadlock_timeout = '60s'")  # so that the appender is the one to find out
+        await waiting_for(lock)  # it holds the first and waits for the second
+        await lock.execute(
+            "SET LOCAL deadlock_timeout = '60s'"
+        )  # so that the appender is the one to find out
         await lock.execute("SELECT 1 FROM conversations_conversation WHERE id = %s FOR UPDATE", (one.id,))
     async with asyncio.timeout(PATIENCE):
         appended = await asyncio.gather(*futures)
@@ -462,7 +457,7 @@ async def test_stop_answers_what_it_could_not_commit(pool: Pool) -> None:
     appender.start()
     async with locked(group) as lock:
         under_way, waiting = appender.submit(group.request("one")), appender.submit(group.request("two"))
-        await blocked_by(lock)
+        await waiting_for(lock)
         await appender.stop(0.05)
         for future in (under_way, waiting):
             with pytest.raises(Unavailable):

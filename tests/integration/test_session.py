@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import orjson
 import pytest
@@ -24,11 +25,13 @@ from tests.integration.live import (
     append,
     break_connections,
     find_view,
+    holding,
     make_appender,
     make_group,
     silent_appender,
     unique,
     until,
+    waiting_for,
 )
 
 LONG = 12
@@ -195,16 +198,15 @@ async def test_joins_while_messages_are_appended_miss_nothing_and_get_nothing_tw
 
         writer = make_appender(other, publish, batch_items=2)
         writer.start()
-        done = asyncio.Event()
 
         async def talk() -> None:
             for number in range(120):
                 await writer.submit(group.request(f"message {number}"))
-            done.set()
 
         async def keep_joining() -> list[tuple[int, Recorder]]:
+            """One after the other, each as soon as the one before it has got a message that is new."""
             found = []
-            while not done.is_set():
+            while session.last_seq < 110:
                 after = max(session.last_seq - len(found) % 7, 0)
                 recorder = Recorder(group.people[1], session)
                 session.add(recorder, 1)
@@ -212,6 +214,8 @@ async def test_joins_while_messages_are_appended_miss_nothing_and_get_nothing_tw
                 assert recovered
                 await session.follow(recorder, start)
                 found.append((after, recorder))
+                seen = session.last_seq
+                await recorder.until(lambda one: session.last_seq > seen)  # noqa: B023  # awaited right here
             return found
 
         _, *found = await asyncio.gather(talk(), keep_joining(), keep_joining(), keep_joining())
@@ -376,17 +380,23 @@ async def test_a_page_of_a_repair_waits_for_the_members_too(pool: Pool, appender
     session = await open_session(pool, group)
     old = await find_view(pool, group, group.people[1])
     version = (await remove(group, 1)).version
-    await write(appender, group, 700)
+    await write(appender, group, 5)
     late = Recorder(group.people[1], session)
-    repairing = asyncio.create_task(session.repair(last_seq=700, version=version))
-    await until(lambda: session.version == version)
-    assert session.last_seq == 0
-    session.add(late, old.version)
-    session.go_live(late)
+    async with AsyncExitStack() as held:
+        pages = await held.enter_async_context(holding("LOCK TABLE conversations_message"))
+        repairing = asyncio.create_task(session.repair(last_seq=5, version=version))
+        await waiting_for(pages)  # nobody followed: there was nobody to look at, and the page is on its way
+        async with holding("LOCK TABLE conversations_membership") as looks:
+            session.add(late, old.version)
+            session.go_live(late)
+            await waiting_for(looks)
+            await held.aclose()
+            await waiting_for(
+                looks, 2
+            )  # the page has come; before it is delivered the members are looked at again
+            assert late.seqs == []
     await repairing
-    await late.until(lambda one: one.ended)
-    assert late.seqs == []
-    assert session.last_seq == 700
+    assert (late.ended, late.seqs, session.last_seq) == ("removed", [], 5)
     session.stop()
 
 

@@ -139,7 +139,9 @@ async def test_what_is_written_between_the_view_and_the_first_publish_heard_is_n
     session.add(recorder, view.version)
     await session.follow(recorder, view.last_seq)
     assert recorder.seqs == []
-    await asyncio.wait_for(recorder.until_seq(1), 1.5)  # by the check once the group is followed, not by the repair
+    await asyncio.wait_for(
+        recorder.until_seq(1), 1.5
+    )  # by the check once the group is followed, not by the repair
 
 
 async def test_a_member_removed_by_another_process_hears_nothing_more(here: Runtime, there: Runtime) -> None:

@@ -40,8 +40,10 @@ NOW = datetime(2026, 1, 31, 12, 0, 0, 5, tzinfo=UTC)
 EPOCH = UUID(int=7)
 
 
-def head(key: str = "team", *, id: int = 1, kind: str = "group", state: str = "open", seq: int = 0) -> Head:
-    return Head(id, key, EPOCH, kind, state, seq, seq, 1)
+def head(
+    key: str = "team", *, number: int = 1, kind: str = "group", state: str = "open", seq: int = 0
+) -> Head:
+    return Head(number, key, EPOCH, kind, state, seq, seq, 1)
 
 
 def request(text: str = "hi", sender: str = "alice", key: str = "team", **fields: Any) -> AppendRequest:
@@ -142,7 +144,7 @@ def test_a_message_continues_the_log() -> None:
 
 
 def test_a_batch_gives_out_seqs_without_a_hole_around_what_fails() -> None:
-    one, other = head(seq=5), head("other", id=2)
+    one, other = head(seq=5), head("other", number=2)
     result = planned(
         known(one, other),
         request("a"),
@@ -158,7 +160,7 @@ def test_a_batch_gives_out_seqs_without_a_hole_around_what_fails() -> None:
 
 
 def test_a_conversation_that_nothing_was_written_to_is_not_changed() -> None:
-    one, other = head(), head("other", id=2, state="closed")
+    one, other = head(), head("other", number=2, state="closed")
     planned(known(one, other), request(), request(key="other"))
     assert (one.changed, other.changed) == (True, False)
 
@@ -228,7 +230,8 @@ def test_one_who_was_removed_learns_nothing_of_its_retry() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"text": "other"}, {"kind": "image"}, {"content": {"a": 2}}, {"metadata": {"b": 1}}, {"reply_to": 1}]
+    "change",
+    [{"text": "other"}, {"kind": "image"}, {"content": {"a": 2}}, {"metadata": {"b": 1}}, {"reply_to": 1}],
 )
 def test_a_client_id_with_another_body_is_refused(change: dict[str, Any]) -> None:
     one = request(client_id="c", content={"a": 1})
@@ -247,7 +250,7 @@ def test_a_retry_of_what_was_redacted_meanwhile_is_a_retry() -> None:
 
 
 def test_a_client_id_belongs_to_its_sender_and_conversation() -> None:
-    what = known(head(), head("other", id=2))
+    what = known(head(), head("other", number=2))
     result = planned(
         what,
         request(client_id="c"),
@@ -429,8 +432,8 @@ class Store:
     heads: dict[str, Head] = field(
         default_factory=lambda: {
             "team": head(),
-            "news": head("news", id=2, kind="broadcast"),
-            "shut": head("shut", id=3, state="closed"),
+            "news": head("news", number=2, kind="broadcast"),
+            "shut": head("shut", number=3, state="closed"),
         }
     )
     messages: list[Message] = field(default_factory=list)
@@ -444,7 +447,9 @@ class Store:
             *self.heads.values(),
             members=self.members,
             duplicates={
-                (m.conversation, m.sender_id, m.client_id): m for m in self.messages if m.client_id is not None
+                (m.conversation, m.sender_id, m.client_id): m
+                for m in self.messages
+                if m.client_id is not None
             },
             senders={(m.conversation, m.seq): m.sender_id for m in self.messages},
         )
@@ -469,7 +474,9 @@ def test_requests_one_by_one_come_to_what_the_rules_say(requests: list[AppendReq
         assert [summary(outcome) for outcome in store.commit([one])] == [expected]
     for key, model in models.items():
         log = [m for m in store.messages if m.conversation == key]
-        assert [(m.sender_id, m.text, m.kind) for m in log] == [(r.sender_id, r.text, r.kind) for r in model.log]
+        assert [(m.sender_id, m.text, m.kind) for m in log] == [
+            (r.sender_id, r.text, r.kind) for r in model.log
+        ]
         assert [m.seq for m in log] == list(range(1, len(log) + 1))
         assert store.heads[key].last_seq == len(log)
 

@@ -7,7 +7,9 @@ from fleetlm.auth.principal import OPEN_SERVER, Principal, Scope, open_participa
 
 ALICE = Principal(scopes=frozenset({"read", "write"}), participant_id="alice")
 NARROW = Principal(
-    scopes=frozenset({"read", "write"}), participant_id="alice", conversations=frozenset({"alice:bob", "team"})
+    scopes=frozenset({"read", "write"}),
+    participant_id="alice",
+    conversations=frozenset({"alice:bob", "team"}),
 )
 
 
@@ -71,7 +73,9 @@ def test_a_narrowed_token_opens_what_it_names_and_never_more() -> None:
     for key in ("alice:carol", "other", "broadcast"):
         with pytest.raises(NotAMember):
             NARROW.require_key(key)
-    named = Principal(scopes=frozenset({"read"}), participant_id="alice", conversations=frozenset({"bob:carol"}))
+    named = Principal(
+        scopes=frozenset({"read"}), participant_id="alice", conversations=frozenset({"bob:carol"})
+    )
     with pytest.raises(NotAMember):
         named.require_key("bob:carol")
     nothing = Principal(scopes=frozenset({"read"}), participant_id="alice", conversations=frozenset())

@@ -28,7 +28,9 @@ def test_ids_that_are_not(value: str) -> None:
 
 
 def test_a_dm_key_is_sorted_whichever_way_it_comes() -> None:
-    assert rules.dm_key("shipping-bot", "alice") == rules.dm_key("alice", "shipping-bot") == "alice:shipping-bot"
+    assert (
+        rules.dm_key("shipping-bot", "alice") == rules.dm_key("alice", "shipping-bot") == "alice:shipping-bot"
+    )
     assert rules.canonical_key("b:a") == "a:b"
     assert rules.dm_participants("a:b") == ("a", "b")
     assert rules.is_dm("a:b")

@@ -1,6 +1,7 @@
 """Participant tokens: ours, those of an issuer, and those of nobody."""
 
 import base64
+import contextlib
 import hmac
 import json
 import time
@@ -27,7 +28,9 @@ ISSUER = "https://issuer.example"
 
 
 def signed(claims: dict[str, Any], key: Any = None, algorithm: str = "HS256", **headers: Any) -> str:
-    return jwt.encode(claims, key or settings.FLEETLM.secret_key, algorithm=algorithm, headers=headers or None)
+    return jwt.encode(
+        claims, key or settings.FLEETLM.secret_key, algorithm=algorithm, headers=headers or None
+    )
 
 
 def hmac_signed(head: dict[str, Any], body: dict[str, Any], key: bytes) -> str:
@@ -109,10 +112,8 @@ def test_a_token_with_claims_that_are_not_right(changes: dict[str, Any]) -> None
 
 @pytest.mark.parametrize("exp", [10**400, 1e308])
 def test_a_token_that_never_ends_is_taken_or_refused(exp: float) -> None:
-    try:
+    with contextlib.suppress(NotAuthenticated):
         assert verify(signed(claims(exp=exp))).participant_id == "alice"
-    except NotAuthenticated:
-        pass
 
 
 @pytest.mark.parametrize("sub", [7, ["alice"], {"id": "alice"}, True], ids=str)
@@ -143,7 +144,10 @@ def test_a_body_that_was_changed_is_refused() -> None:
         verify(f"{head}.{forged}.{signature}")
 
 
-@given(st.text() | st.from_regex(r"[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,40}", fullmatch=True))
+@given(
+    st.text()
+    | st.from_regex(r"[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,40}", fullmatch=True)
+)
 def test_any_text_is_no_token(text: str) -> None:
     with pytest.raises(NotAuthenticated):
         verify(text)
@@ -157,7 +161,9 @@ def test_any_text_is_no_token(text: str) -> None:
     st.binary(max_size=30),
 )
 def test_any_head_and_body_are_no_token(head: dict[str, Any], body: bytes) -> None:
-    parts = [base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in (json.dumps(head).encode(), body)]
+    parts = [
+        base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in (json.dumps(head).encode(), body)
+    ]
     with pytest.raises(NotAuthenticated):
         verify(".".join([*parts, "c2ln"]))
 
@@ -226,7 +232,14 @@ def test_tokens_of_the_issuer_are_taken(trusted: Issuer) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"iss": "https://other.example"}, {"iss": None}, {"aud": "other"}, {"aud": None}, {"exp": 1}, {"sub": None}],
+    [
+        {"iss": "https://other.example"},
+        {"iss": None},
+        {"aud": "other"},
+        {"aud": None},
+        {"exp": 1},
+        {"sub": None},
+    ],
     ids=str,
 )
 def test_tokens_of_the_issuer_that_are_not_for_us(trusted: Issuer, changes: dict[str, Any]) -> None:

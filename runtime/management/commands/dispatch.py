@@ -1,7 +1,6 @@
 """`manage.py dispatch`: the process that calls agents. SIGTERM and Ctrl-C let the calls under way finish."""
 
 import asyncio
-import gc
 import logging
 import signal
 from typing import Any
@@ -38,10 +37,6 @@ async def serve() -> None:
     await runtime.start()
     listener.start()
     listener.follow(GROUP)
-    # What is here now stays: the collector need not look at Django's many objects again and again (a fifth of
-    # the time).
-    gc.collect()
-    gc.freeze()
     logger.info("Calling agents")
     try:
         await dispatcher.run(stop)
