@@ -61,6 +61,7 @@ def check_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        valid = valid and min(url) > " "  # no line breaks, which `urlsplit` would silently leave out
     except ValueError:
         valid = False
     if not valid:

@@ -26,6 +26,11 @@ INSERT_MENTIONS = """
 INSERT INTO inbox_mention (participant_id, conversation_id, seq) SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bigint[])
 """
 
+DELETE_MENTIONS = """
+DELETE FROM inbox_mention m USING unnest(%s::bigint[], %s::bigint[]) AS target (conversation_id, seq)
+WHERE m.conversation_id = target.conversation_id AND m.seq = target.seq
+"""
+
 # The cursor never passes the end of the log, and never goes back: `least` and the WHERE hold it. The message that it comes
 # to rest on carries how many countable ones there are up to it.
 MOVE_CURSOR = """
@@ -60,11 +65,14 @@ async def advance_senders(
     await connection.execute(ADVANCE_SENDERS, [list(column) for column in zip(*rows, strict=True)])
 
 
-async def insert_mentions(connection: Connection, messages: Sequence[Message]) -> None:
-    """Note who is mentioned in these messages, but for senders naming themselves."""
+async def update_mentions(connection: Connection, messages: Sequence[Message]) -> None:
+    """Note who is mentioned in these messages, but for senders naming themselves; a redacted message mentions nobody."""
     rows = [(one, m.conversation_id, m.seq) for m in messages for one in m.mentions if one != m.sender_id]
     if rows:
         await connection.execute(INSERT_MENTIONS, [list(column) for column in zip(*rows, strict=True)])
+    redacted = [(m.conversation_id, m.reply_to) for m in messages if m.kind == "redaction"]
+    if redacted:
+        await connection.execute(DELETE_MENTIONS, [list(column) for column in zip(*redacted, strict=True)])
 
 
 async def move_cursor(connection: Connection, participant_id: str, conversation_id: int, seq: int) -> int:

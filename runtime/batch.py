@@ -75,7 +75,7 @@ async def _write(
     await store.insert_messages(connection, messages)
     await store.update_heads(connection, [head for head in heads.values() if head.changed])
     await inbox.store.advance_senders(connection, messages, members)
-    await inbox.store.insert_mentions(connection, messages)
+    await inbox.store.update_mentions(connection, messages)
 
 
 async def _mark_agents_due(connection: Connection, messages: list[Message]) -> bool:

@@ -8,7 +8,7 @@ import jwt
 from django.conf import settings
 
 from conversations import rules
-from conversations.errors import FleetLMError, NotAuthenticated, TokenExpired
+from conversations.errors import FleetLMError, NotAuthenticated, TokenExpired, Unavailable
 from fleetlm.auth.principal import Principal
 
 LEEWAY_SECONDS = 5
@@ -52,6 +52,9 @@ def _verified(token: str) -> Principal:
         )
     except jwt.ExpiredSignatureError:
         raise TokenExpired from None
+    except jwt.PyJWKClientConnectionError as error:
+        # Not the token's fault: a client that is told so does not throw its session away.
+        raise Unavailable("The keys of the token's issuer cannot be fetched right now; try again shortly.") from error
     except (jwt.PyJWTError, OverflowError) as error:
         raise NotAuthenticated(f"The token is not valid: {error}") from None
     except NotAuthenticated:

@@ -167,7 +167,7 @@ async def test_a_process_that_is_told_to_stop_meanwhile_ends_in_time(
 async def _until_unready(rest: Api) -> None:
     """Wait until the process says so; it looks once a second."""
     async with asyncio.timeout(8):
-        while await rest.health() != (503, "unavailable"):
+        while await rest.health() != (503, "unavailable"):  # noqa: ASYNC110  # there is nothing else to await
             await asyncio.sleep(0.1)
 
 

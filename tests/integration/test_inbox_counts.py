@@ -160,6 +160,14 @@ async def test_one_who_mentions_itself_is_not_told(pool: Pool, appender: Appende
     assert (await counts(pool, group, 1))[1] == 1
 
 
+async def test_a_redacted_message_mentions_nobody(pool: Pool, appender: Appender) -> None:
+    group = await make_group()
+    await append(appender, group.request(f"@{group.people[1]}"))
+    assert (await counts(pool, group, 1))[1] == 1
+    await append(appender, group.request("", kind="redaction", reply_to=1))
+    assert (await counts(pool, group, 1))[1] == 0
+
+
 async def test_what_was_said_before_one_came_is_not_unread(pool: Pool, appender: Appender) -> None:
     group = await make_group(1)
     await append(appender, group.request("a"), group.request("b"))

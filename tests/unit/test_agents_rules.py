@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from agents import rules
 from agents.errors import AnswerInvalid
 from agents.rules import ContextMessage, Draft
+from conversations.errors import InvalidRequest
 from conversations.rules import Limits
 
 LIMITS = Limits(text_bytes=100, content_bytes=200, depth=4)
@@ -152,3 +153,11 @@ def test_no_answer_breaks_the_reader(answer: Any) -> None:
     except AnswerInvalid:
         return
     assert all(isinstance(draft, Draft) for draft in drafts)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://agent.example/\n", "http://agent.example/a b", "ftp://agent.example", "http://"]
+)
+def test_a_url_that_cannot_be_called_is_refused(url: str) -> None:
+    with pytest.raises(InvalidRequest):
+        rules.check_url(url)

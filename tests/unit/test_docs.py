@@ -29,7 +29,10 @@ def test_every_path_that_a_document_names_exists(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_setting_that_a_document_names_exists(document: Path) -> None:
-    known = set(_SETTING.findall((ROOT / "docs/configuration.md").read_text())) | {"FLEETLM_TOKEN", "FLEETLM_WEBHOOK_SECRET"}
+    known = set(_SETTING.findall((ROOT / "docs/configuration.md").read_text())) | {
+        "FLEETLM_TOKEN",
+        "FLEETLM_WEBHOOK_SECRET",
+    }
     assert set(_SETTING.findall(document.read_text())) <= known
 
 

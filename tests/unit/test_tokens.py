@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from pytest_django import Settings
 
-from conversations.errors import InvalidRequest, NotAuthenticated, TokenExpired
+from conversations.errors import InvalidRequest, NotAuthenticated, TokenExpired, Unavailable
 from fleetlm.auth import tokens
 from fleetlm.auth.tokens import LEEWAY_SECONDS, mint, verify
 
@@ -267,3 +267,12 @@ def test_a_token_cannot_choose_its_algorithm(trusted: Issuer) -> None:
 def test_without_an_issuer_its_tokens_are_refused(issuer: Issuer) -> None:
     with pytest.raises(NotAuthenticated):
         verify(signed(theirs(sub="dave"), issuer.rsa, "RS256", kid="rsa"))
+
+
+def test_an_issuer_that_cannot_be_reached_is_not_the_tokens_fault(
+    trusted: Issuer, settings: Settings
+) -> None:
+    settings.FLEETLM = settings.FLEETLM.model_copy(update={"jwt_jwks_url": "http://127.0.0.1:1/keys"})
+    tokens._issuer_keys.cache_clear()
+    with pytest.raises(Unavailable):
+        verify(signed(theirs(sub="dave"), trusted.rsa, "RS256", kid="rsa"))
