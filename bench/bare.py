@@ -6,7 +6,7 @@ every socket of the topic. No Django, no authentication, no Postgres, no Valkey.
 
 import sys
 from collections import defaultdict
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import uvicorn
@@ -27,7 +27,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Any) -> None:
         """Put the transport into the scope, before the application starts."""
         super().handle_connect(event)
-        self.scope["extensions"]["wire"] = self.transport  # type: ignore[typeddict-item]
+        extensions = cast(dict[str, Any], self.scope["extensions"])
+        extensions["wire"] = self.transport
 
 
 def _message(key: str, text: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from django.conf import settings
 
 from bench import checks, pgbench, seed, stack
+from runtime.ports import free_port
 
 TEXT = "Hello! Could you please tell me where my parcel is right now?"
 Figures = dict[str, float]
@@ -118,8 +119,8 @@ class Rest(Measure):
     def round(self) -> Figures:
         plan = {"connections": 32, "conversations": self.conversations}
         real = self._drive(self.lab.web, plan, of=self.name)
-        bare = self._drive(self.lab.bare, plan)
-        seconds = min(self.lab.seconds, 3)
+        bare = self._drive(self.lab.bare, plan | {"seconds": min(self.lab.seconds, 2)})
+        seconds = min(self.lab.seconds, 2)
         return {
             "rest": real["per_second"],
             "rest_p50": real["p50_ms"],
@@ -145,7 +146,9 @@ class Sockets(Measure):
     def round(self) -> Figures:
         plan = {"sockets": self.sockets, "in_flight": 16}
         real = self.lab.drive("sends", plan | {"port": self.lab.web.port}, of=self.name)
-        bare = self.lab.drive("sends", plan | {"port": self.lab.bare.port})
+        bare = self.lab.drive(
+            "sends", plan | {"port": self.lab.bare.port, "seconds": min(self.lab.seconds, 2)}
+        )
         publishes = self.lab.drive(
             "publishes", {"url": settings.FLEETLM.redis_url, "payload": "x" * 400, "seconds": 1}
         )
@@ -243,7 +246,7 @@ class Agents(Measure):
 
     def prepare(self) -> None:
         self.calls = 1_000 if self.lab.quick else 5_000
-        port = stack.free_port()
+        port = free_port()
         secret = seed.agent(self.agent_id, f"http://127.0.0.1:{port}/", self.calls)
         self.receiver = self.lab.processes.enter_context(stack.receiver(self.lab.data, port, secret))
         self.receiver.wait_until_it_answers()
@@ -280,5 +283,5 @@ MEASURES: dict[str, type[Measure]] = {one.name: one for one in (Rest, Sockets, L
 def lab(data: Path, *, quick: bool) -> Iterator[Lab]:
     """A lab on running engines, with the tables made."""
     with ExitStack() as processes:
-        pace = (1.5, 0.5) if quick else (5.0, 1.0)
+        pace = (1.5, 0.5) if quick else (5.0, 0.7)
         yield Lab(data, seed.prepare(), *pace, quick, processes)

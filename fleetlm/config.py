@@ -7,7 +7,7 @@ defaults here. `docs/configuration.md` is generated from this class by `manage.p
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -22,6 +22,9 @@ MIB = 1024 * KIB
 
 class Config(BaseSettings):
     """The settings of one FleetLM process. Raises `pydantic.ValidationError` for a wrong value."""
+
+    # Django's `LazyObject` asks every value of the settings for this name; pydantic is slow to say that it has none.
+    _mask_wrapped: ClassVar[bool] = True
 
     model_config = SettingsConfigDict(
         env_prefix="FLEETLM_", extra="ignore", frozen=True, populate_by_name=True
@@ -85,7 +88,8 @@ class Config(BaseSettings):
         "json", description="The form of log lines on standard error."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="The lowest level logged."
+        "INFO",
+        description="The lowest level logged. `DEBUG` adds a line for each API request that went well.",
     )
 
     text_bytes: int = Field(32 * KIB, gt=0, description="The longest `text` of a message, in bytes of UTF-8.")

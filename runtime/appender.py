@@ -144,6 +144,8 @@ class Appender:
         except (psycopg.OperationalError, PoolTimeout, OSError) as error:
             logger.warning("Appends refused, Postgres does not answer: %s", error)
             _fail_all(batch, Unavailable())
+            while isinstance(error, PoolTimeout) and self._queue:
+                _fail_all(self._take(), Unavailable())  # they have waited as long, for the same connection
         except Exception as error:  # whatever it is, every caller gets an answer and the appender lives
             logger.exception("An append batch failed")
             _fail_all(batch, error)

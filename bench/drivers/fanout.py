@@ -101,7 +101,7 @@ async def _most(plan: Plan, speaker: Speaker, readers: list[Reader]) -> float:
         if room > 0:
             speaker.send(room, now)
         await asyncio.sleep(0.001)
-    return (sum(reader.newest for reader in readers) - before) / (now - opens)
+    return float((sum(reader.newest for reader in readers) - before) / (now - opens))
 
 
 async def _steady(plan: Plan, speaker: Speaker, readers: list[Reader], rate: float) -> float:
@@ -116,7 +116,7 @@ async def _steady(plan: Plan, speaker: Speaker, readers: list[Reader], rate: flo
         else:
             await asyncio.sleep(0.001)
     await asyncio.sleep(GRACE_SECONDS)
-    return (sum(reader.newest for reader in readers) - before) / plan["seconds"]
+    return float((sum(reader.newest for reader in readers) - before) / plan["seconds"])
 
 
 async def main(plan: Plan) -> Result:
@@ -130,8 +130,9 @@ async def main(plan: Plan) -> Result:
         )
         for number, token in enumerate(plan["readers"])
     ]
-    for one in (speaker, *readers):
-        await one.follow(topic)
+    await speaker.follow(topic)
+    for reader in readers:
+        await reader.follow(topic)
     most = await _most(plan, speaker, readers)
     rate = most * STEADY_SHARE / len(readers)
     await until(lambda: min(reader.newest for reader in readers) >= speaker.sent, 5)

@@ -52,11 +52,11 @@ async def main(plan: Plan) -> Result:
     """Send at the planned rate, round robin over the pairs; latencies count from the end of the warm-up."""
     pairs: list[tuple[str, Member, Member]] = []
     for pair in plan["pairs"]:
-        members = [await Member.connect(plan["port"], token) for token in pair["tokens"]]
+        sender, reader = [await Member.connect(plan["port"], token) for token in pair["tokens"]]
         topic = f"conversation:{pair['key']}"
-        for member in members:
+        for member in (sender, reader):
             await member.join(topic)
-        pairs.append((topic, *members))
+        pairs.append((topic, sender, reader))
     loop = asyncio.get_running_loop()
     count = round(plan["rate"] * (plan["warm_up"] + plan["seconds"]))
     start = perf_counter() + 0.1
@@ -65,14 +65,10 @@ async def main(plan: Plan) -> Result:
         topic, sender, _ = pairs[number % len(pairs)]
         sender.send(number, topic, due, f"{plan['run']}-{number}")
 
-    await loop.run_in_executor(
-        None,
-        _pace,
-        start,
-        plan["rate"],
-        count,
-        lambda number, due: loop.call_soon_threadsafe(send, number, due),
-    )
+    def tick(number: int, due: float) -> None:
+        loop.call_soon_threadsafe(send, number, due)
+
+    await asyncio.to_thread(_pace, start, plan["rate"], count, tick)
     everyone = [member for _, *members in pairs for member in members]
     complete = await until(lambda: all(len(reader.ages) * len(pairs) >= count for *_, reader in pairs), 5)
     faults = [fault for member in everyone for fault in member.faults]

@@ -54,7 +54,9 @@ def _verified(token: str) -> Principal:
         raise TokenExpired from None
     except jwt.PyJWKClientConnectionError as error:
         # Not the token's fault: a client that is told so does not throw its session away.
-        raise Unavailable("The keys of the token's issuer cannot be fetched right now; try again shortly.") from error
+        raise Unavailable(
+            "The keys of the token's issuer cannot be fetched right now; try again shortly."
+        ) from error
     except (jwt.PyJWTError, OverflowError) as error:
         raise NotAuthenticated(f"The token is not valid: {error}") from None
     except NotAuthenticated:

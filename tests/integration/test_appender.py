@@ -1,6 +1,7 @@
 """Group commit: what waits goes out together, what is wrong fails alone, and nothing is acknowledged that is not stored."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -37,6 +38,7 @@ from tests.integration.live import (
     make_group,
     stored_seqs,
     unique,
+    until,
     waiting_for,
 )
 
@@ -344,36 +346,37 @@ async def test_whatever_is_killed_whenever_no_acknowledgement_is_wrong(pool: Poo
     """Clients retry until they are answered; a killer ends the appender's connections in the midst of it."""
     groups = [await make_group() for _ in range(3)]
     acknowledged: list[Appended] = []
-    unavailable = 0
+    kills = 0
     victims = make_pool(4)
-    assert victims.kwargs is not None
     victims.kwargs["application_name"] = name = unique("victim")  # type: ignore[index]
     await victims.open()
     appender = make_appender(victims)
     appender.start()
 
     async def client(number: int) -> None:
-        nonlocal unavailable
         turn = 0
-        while turn < 8 or unavailable < 20:
+        while turn < 8 or kills < 4:
             turn += 1
             request = groups[number % 3].request(client_id=f"{number}.{turn}")
             while True:
-                try:
+                with contextlib.suppress(Unavailable):
                     acknowledged.append(await appender.submit(request))
                     break
-                except Unavailable:
-                    unavailable += 1
 
     async def killer(clients: asyncio.Future[Any]) -> None:
+        nonlocal kills
         connect = psycopg.AsyncConnection.connect(settings.FLEETLM.database_url, autocommit=True)
         async with await connect as connection:
             while not clients.done():
-                await connection.execute(
+                cursor = await connection.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                    "WHERE application_name = %s AND state <> 'idle'",
+                    "WHERE application_name = %s AND state = 'active' AND query LIKE '%%conversations_%%'",
                     (name,),
                 )
+                if await cursor.fetchall():
+                    kills += 1
+                    answered = len(acknowledged)
+                    await until(lambda: len(acknowledged) > answered or clients.done())  # noqa: B023  # right here
 
     clients = asyncio.gather(*[client(number) for number in range(12)])
     async with asyncio.timeout(4 * PATIENCE):

@@ -148,11 +148,15 @@ async def test_one_line_a_request_without_the_query(caplog: pytest.LogCaptureFix
     assert "secret" not in json.dumps(line)
 
 
-async def test_health_checks_are_logged_for_those_who_debug(caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_goes_well_on_the_hot_routes_is_logged_for_those_who_debug(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.DEBUG, "observability.access")
     await Exchange(200, "/health/live").run()
     await Exchange(200, "/metrics").run()
-    assert [record.levelname for record in caplog.records] == ["DEBUG", "DEBUG"]
+    await Exchange(201, "/api/conversations/a:b/messages").run()
+    await Exchange(409, "/api/conversations/a:b/messages").run()
+    assert [record.levelname for record in caplog.records] == ["DEBUG", "DEBUG", "DEBUG", "INFO"]
 
 
 def test_a_log_line_holds_whatever_is_logged() -> None:
