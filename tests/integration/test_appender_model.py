@@ -167,9 +167,10 @@ class World:
     async def _read(self, name: str, seq: int) -> None:
         if not self.present[name] or name in self.unsettled:
             return
+        last_seq = max(self.acknowledged, default=0)
         async with self.pool.connection() as connection:
             at = await inbox_store.move_cursor(connection, name, self.group.id, seq)
-        assert at >= min(seq, max(self.acknowledged, default=0))
+        assert at >= min(seq, last_seq)
 
     async def _change_member(self, name: str, come: bool) -> None:
         if come:
@@ -183,7 +184,7 @@ class World:
     async def check(self) -> None:
         async with self.pool.connection() as connection:
             cursor = await connection.execute(
-                "SELECT seq, id, sender_id, kind, text, client_id, reply_to, countable "
+                "SELECT seq, id, sender_id, kind, text, client_id, reply_to, mentions "
                 "FROM conversations_message WHERE conversation_id = %s ORDER BY seq",
                 (self.group.id,),
             )
@@ -205,7 +206,7 @@ class World:
         assert [row[0] for row in log] == list(range(1, len(log) + 1)), "a hole"
         assert sorted(self.acknowledged) == [row[0] for row in log], "acknowledged is stored, once"
         blanked = {row[6] for row in log if row[3] == "redaction"}
-        for seq, message_id, sender, kind, text, client_id, _, _ in log:
+        for seq, message_id, sender, kind, text, client_id, _, mentions in log:
             message = self.acknowledged[seq].message
             assert (message_id, sender, kind, client_id) == (
                 message.id,
@@ -213,7 +214,7 @@ class World:
                 message.kind,
                 message.client_id,
             )
-            assert text == ("" if seq in blanked else message.text)
+            assert (text, mentions) == (("", []) if seq in blanked else (message.text, message.mentions))
         used = Counter((row[2], row[5]) for row in log if row[5] is not None)
         assert max(used.values(), default=1) == 1, "a retry made a second message"
 
@@ -225,11 +226,7 @@ class World:
         assert read <= len(log)
         self.cursors[name] = read
         assert entry["unread_count"] == sum(seq > read and log[seq - 1][2] != name for seq in countable)
-        assert entry["mention_count"] == sum(
-            name in one.message.mentions and one.message.sender_id != name
-            for seq, one in self.acknowledged.items()
-            if seq > read
-        )
+        assert entry["mention_count"] == sum(name in row[7] and row[2] != name for row in log[read:])
         shown = entry["last_message"]
         assert (shown["seq"] if shown else None) == (countable[-1] if countable else None)
         if shown:
