@@ -21,6 +21,7 @@ from observability import metrics
 from observability.traces import span
 from runtime.batch import Committed, MembersCache, commit_batch
 from runtime.database import Pool
+from runtime.outage import DATABASE_AWAY
 
 logger = logging.getLogger(__name__)
 
@@ -141,7 +142,7 @@ class Appender:
             committed = await self._transaction([waiting.request for waiting in batch])
         except _NOT_STORABLE as error:
             await self._one_by_one(batch, error)
-        except (psycopg.OperationalError, PoolTimeout, OSError) as error:
+        except DATABASE_AWAY as error:
             logger.warning("Appends refused, Postgres does not answer: %s", error)
             _fail_all(batch, Unavailable())
             while isinstance(error, PoolTimeout) and self._queue:

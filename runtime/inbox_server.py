@@ -13,14 +13,13 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-import psycopg
 from django.conf import settings
-from psycopg_pool import PoolTimeout
 
 from inbox import queries, snapshot
 from observability import metrics
 from runtime.database import Pool
 from runtime.listener import Listener
+from runtime.outage import DATABASE_AWAY
 from runtime.publisher import Publisher
 from runtime.subscriber import Subscriber
 
@@ -163,12 +162,14 @@ class InboxServer:
             large, self._large = self._large, set()
             try:
                 await self._flush(dirty, large)
-            except (psycopg.OperationalError, PoolTimeout, OSError) as error:
+            except DATABASE_AWAY as error:
                 logger.warning("Inbox ticks wait for Postgres: %s", error)
                 self._dirty |= dirty
                 self._large |= large
                 self._wake.set()
                 await asyncio.sleep(1)
+            except Exception:
+                logger.exception("Inbox ticks could not be sent")
 
     async def _flush(self, dirty: set[tuple[str, int]], large: set[int]) -> None:
         self._flushes += 1
@@ -205,8 +206,10 @@ class InboxServer:
             try:
                 await self._repair(since - OVERLAP_SECONDS)
                 since = now
-            except (psycopg.OperationalError, PoolTimeout, OSError) as error:
+            except DATABASE_AWAY as error:
                 logger.warning("Inbox repair waits for Postgres: %s", error)
+            except Exception:
+                logger.exception("Inboxes could not be repaired")
 
     async def _repair(self, since: float) -> None:
         """Tick what was written since then without a hint having come."""

@@ -59,6 +59,10 @@ class Listener:
             except (RedisError, OSError):
                 await asyncio.sleep(RETRY_SECONDS)
                 self._changed.set()
+            except Exception:
+                logger.exception("Groups of the channel layer could not be followed")
+                await asyncio.sleep(RETRY_SECONDS)
+                self._changed.set()
 
     async def _channel(self) -> str:
         while True:

@@ -6,7 +6,7 @@ from typing import Final
 
 import psycopg
 
-DATABASE_AWAY: Final = (psycopg.OperationalError, psycopg.InterfaceError)
+DATABASE_AWAY: Final = (psycopg.OperationalError, psycopg.InterfaceError, OSError)
 """What psycopg and its pool raise when a connection cannot be had, breaks, or is told to end."""
 
 FIRST_PAUSE: Final = 0.2

@@ -14,9 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-import psycopg
 from django.conf import settings
-from psycopg_pool import PoolTimeout
 
 from conversations import queries
 from conversations.append import Message, message_as_dict
@@ -146,8 +144,11 @@ class Session:
         while self._behind():
             try:
                 await self.check()
-            except (psycopg.OperationalError, PoolTimeout, OSError) as error:
+            except DATABASE_AWAY as error:
                 logger.warning("Conversation %s waits for Postgres: %s", self.key, error)
+                await asyncio.sleep(1)
+            except Exception:
+                logger.exception("Conversation %s could not be compared with Postgres", self.key)
                 await asyncio.sleep(1)
             await asyncio.sleep(HOLE_PATIENCE)
 

@@ -6,14 +6,13 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-import psycopg
 from django.conf import settings
-from psycopg_pool import PoolTimeout
 
 from conversations import queries
 from observability import metrics
 from runtime.database import Pool
 from runtime.listener import Listener
+from runtime.outage import DATABASE_AWAY
 from runtime.presence import Refs
 from runtime.publisher import Publisher
 from runtime.session import Session
@@ -90,7 +89,7 @@ class Sessions:
         # What was published between the reading of `view` and now was not heard here.
         try:
             await session.check()
-        except (psycopg.OperationalError, PoolTimeout, OSError) as error:
+        except DATABASE_AWAY as error:
             logger.warning("Conversation %s waits for Postgres: %s", session.key, error)
         self._announce_presence(session.conversation_id, "ask", {})
         session.presence.announce_all()
@@ -193,8 +192,10 @@ class Sessions:
             self._retire_idle()
             try:
                 await self.repair(list(self._sessions))
-            except (psycopg.OperationalError, PoolTimeout, OSError) as error:
+            except DATABASE_AWAY as error:
                 logger.warning("Live conversations wait for Postgres: %s", error)
+            except Exception:
+                logger.exception("Live conversations could not be compared with Postgres")
 
     async def repair(self, conversation_ids: Iterable[int]) -> None:
         """Compare these live conversations with Postgres, in one query, and bring on those that are behind."""
