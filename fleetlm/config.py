@@ -181,6 +181,12 @@ class Config(BaseSettings):
         gt=0,
         description="Seconds after which another dispatcher may take over a stream; above agent_timeout.",
     )
+    dispatch_metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="The port on HOST where a dispatcher serves its own `/metrics`; 0: nowhere.",
+    )
     dispatch_poll: float = Field(
         1.0, gt=0, description="Seconds between looks at the due streams without a wake-up."
     )

@@ -56,6 +56,11 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             self.transport.resume_reading()
         self.close_timer = self.loop.call_later(FAREWELL_SECONDS, self.transport.abort)
 
+    def keepalive_timeout(self) -> None:
+        """A peer that answers no ping is gone: what it has not taken is not waited for."""
+        super().keepalive_timeout()
+        self.transport.abort()
+
     def write(self, data: bytes) -> None:
         """Write whole WebSocket frames, unless the connection is on its way out."""
         if self.handshake_complete and not self.close_sent and self.conn.state is OPEN:

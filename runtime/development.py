@@ -6,6 +6,7 @@ with it.
 
 import asyncio
 import contextlib
+import shutil
 import signal
 import sys
 import urllib.request
@@ -131,6 +132,11 @@ class Development:
         seed += ["--agent-url", f"http://127.0.0.1:{agent_port}/"]
         await self._finish(program("migrate", "manage.py", "migrate", "--noinput", "--verbosity", "0"))
         await self._finish(program("seed", "manage.py", "seed_demo", *seed))
+        # What web and dispatcher count is told by one `/metrics`.
+        shared_metrics = self.data / "metrics"
+        shutil.rmtree(shared_metrics, ignore_errors=True)
+        shared_metrics.mkdir()
+        environment = {**environment, "PROMETHEUS_MULTIPROC_DIR": str(shared_metrics)}
         for one in (
             program("agent", "-m", "examples.echo_agent", "--port", str(agent_port)),
             program("dispatch", "manage.py", "dispatch"),

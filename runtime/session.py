@@ -31,8 +31,8 @@ logger = logging.getLogger(__name__)
 HOLE_PATIENCE = 0.02
 """Seconds that a hole may take to close by itself before it is filled from Postgres."""
 
-PAGE = 500
-"""Messages fetched at a time."""
+PAGE = 200
+"""Messages fetched at a time: at their largest still not more than 20 MB."""
 
 PAGE_BYTES = 256 * 1024
 """Bytes of messages in one reply, well below what a socket may leave unsent; one message may be larger."""

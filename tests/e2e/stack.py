@@ -99,6 +99,7 @@ class Stack:
         self.directory = directory
         self.environment = dict(environment)
         self.web: list[str] = []
+        self.dispatcher_metrics = ""
         self.members: dict[str, Member] = {}
 
     @property
@@ -199,7 +200,15 @@ class Stack:
 
     def add_dispatcher(self) -> None:
         """Start a dispatcher, which calls back to the first web process."""
-        self._add("dispatcher", ["manage.py", "dispatch"], self._dispatches, FLEETLM_PUBLIC_URL=self.web[0])
+        port = free_port(HOST)
+        self.dispatcher_metrics = f"http://{HOST}:{port}/metrics"
+        self._add(
+            "dispatcher",
+            ["manage.py", "dispatch"],
+            self._dispatches,
+            FLEETLM_PUBLIC_URL=self.web[0],
+            FLEETLM_DISPATCH_METRICS_PORT=str(port),
+        )
 
     def add_agent(self) -> None:
         """Start the demo agent and register it as `echo-bot`."""

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+import urllib.request
 from typing import Any
 
 import psycopg
@@ -38,6 +39,9 @@ async def test_curl_is_answered_within_a_second(
         assert await stream.seq(4) == answer
     assert (await api.log(key))[-1] == answer
     assert channel.seqs == stream.seqs == [1, 2, 3, 4]
+    with urllib.request.urlopen(stack.dispatcher_metrics) as metrics:  # noqa: ASYNC210  # once, at the end
+        counted = [line for line in metrics.read().decode().splitlines() if "deliveries_total" in line]
+    assert any('outcome="answered"' in line and float(line.split()[-1]) >= 2 for line in counted)
 
 
 async def test_what_waited_for_a_killed_dispatcher_is_answered_once(

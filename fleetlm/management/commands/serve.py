@@ -44,8 +44,8 @@ class Command(BaseCommand):
         for signum in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signum, stop.set)
         # Workers share this directory: each one's /metrics speaks for all.
-        directory = tempfile.mkdtemp(prefix="fleetlm-metrics-")
-        environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": directory}
+        own = tempfile.mkdtemp(prefix="fleetlm-metrics-")
+        environment = {"PROMETHEUS_MULTIPROC_DIR": own, **os.environ}
         command = [sys.executable, str(PROJECT_ROOT / "manage.py"), "serve", "--worker"]
         for number in range(1, count + 1):
             program = Program(
@@ -54,4 +54,4 @@ class Command(BaseCommand):
             await supervisor.start(program)
         await stop.wait()
         await supervisor.stop()
-        shutil.rmtree(directory, ignore_errors=True)
+        shutil.rmtree(own, ignore_errors=True)

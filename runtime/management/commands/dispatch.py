@@ -6,8 +6,11 @@ import signal
 from typing import Any
 
 import uvloop
+from django.conf import settings
 from django.core.management.base import BaseCommand
+from prometheus_client import start_http_server
 
+from observability.metrics_view import forget_dead_processes
 from observability.traces import configure_tracing, stop_tracing
 from runtime.core import current
 from runtime.dispatcher import GROUP, Dispatcher
@@ -22,6 +25,10 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         configure_tracing("fleetlm-dispatcher")
+        forget_dead_processes()
+        config = settings.FLEETLM
+        if config.dispatch_metrics_port:
+            start_http_server(config.dispatch_metrics_port, config.host)
         uvloop.run(serve())
 
 
