@@ -8,7 +8,7 @@ from django.http import HttpRequest
 
 from agents import operations
 from agents.models import AgentEndpoint, Attempt, DeliveryStream
-from conversations.readonly_admin import ReadOnlyAdmin, find_conversation
+from conversations.readonly_admin import ParticipationAdmin, ReadOnlyAdmin
 
 REPLAY_MAX: Final = 1_000
 
@@ -77,7 +77,7 @@ class AgentEndpointAdmin(ReadOnlyAdmin):
 
 
 @admin.register(DeliveryStream)
-class DeliveryStreamAdmin(ReadOnlyAdmin):
+class DeliveryStreamAdmin(ParticipationAdmin):
     """What each agent has got of each conversation. The actions are the only way to change it."""
 
     list_display = (
@@ -85,22 +85,9 @@ class DeliveryStreamAdmin(ReadOnlyAdmin):
         "last_error",
     )
     list_filter = (StreamState, "enabled")
-    search_fields = ("agent_id",)
+    owner = "endpoint__agent_id"
     search_help_text = "An agent's id or a conversation's key, whole."
-    list_select_related = ("conversation",)
     actions = ("resume", "park", "replay")
-    ordering = ("-id",)
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """The streams of this agent or over this conversation. Both are looked up in an index."""
-        if not search_term:
-            return queryset, False
-        conversation = find_conversation(search_term)
-        if conversation is not None:
-            return queryset.filter(conversation=conversation), False
-        return queryset.filter(endpoint__agent_id=search_term), False
 
     @admin.display(description="lag")
     def lag(self, stream: DeliveryStream) -> int:

@@ -7,11 +7,15 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import django
 import orjson
 
 from bench import report, stack
+
+if TYPE_CHECKING:
+    from bench.measures import Lab
 
 ROUNDS = 3
 NAMES = tuple(dict.fromkeys(row.measure for row in report.ROWS))
@@ -60,7 +64,7 @@ def main() -> int:
     return 1 if lab.faults else 0
 
 
-def _verdict(lab: "measures.Lab") -> str:  # type: ignore[name-defined]  # noqa: F821
+def _verdict(lab: "Lab") -> str:
     if lab.faults:
         return "CHECKS FAILED\n" + "\n".join(f"  {fault}" for fault in lab.faults)
     return (

@@ -62,6 +62,9 @@ class ReadOnlyAdmin(LargeTableAdmin):
 class ParticipationAdmin(ReadOnlyAdmin):
     """What is kept per participant and conversation: found by either of them."""
 
+    owner = "participant_id"
+    """Where a row names its participant."""
+
     list_select_related = ("conversation",)
     ordering = ("-id",)
     search_fields = ("participant",)
@@ -76,7 +79,7 @@ class ParticipationAdmin(ReadOnlyAdmin):
         conversation = find_conversation(search_term)
         if conversation is not None:
             return queryset.filter(conversation=conversation), False
-        return queryset.filter(participant_id=search_term), False
+        return queryset.filter(**{self.owner: search_term}), False
 
 
 def find_conversation(key: str) -> Conversation | None:

@@ -1,5 +1,6 @@
 """What the topics of a socket have in common: an address, replies, and how they end."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -36,7 +37,7 @@ class TopicAddress:
         return self.outbox.frame(text)
 
 
-class Channel:
+class Channel(ABC):
     """One joined topic of one socket; a `Subscriber` of what it joined."""
 
     kind = ""
@@ -48,17 +49,17 @@ class Channel:
         self.participant_id = socket.principal.participant_id
         self.address = TopicAddress(socket.version, frame.topic, frame.join_ref, type(socket.outbox))
 
+    @abstractmethod
     async def join(self, frame: Frame) -> None:
         """Take part and reply; raises what is to be replied as an error."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def handle(self, frame: Frame) -> None:
         """Serve an event and reply; raises what is to be replied as an error."""
-        raise NotImplementedError
 
+    @abstractmethod
     def leave(self) -> None:
         """Take part no longer."""
-        raise NotImplementedError
 
     def write(self, frame: Any) -> None:
         """Send a frame of this topic's address."""

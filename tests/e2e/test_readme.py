@@ -77,7 +77,9 @@ def test_the_five_minutes_work_as_typed(stack: Stack) -> None:
     again = bash(scripts[2], stack.web[0])
     assert '"deduplicated":true' in again
     assert "event: message" in output
-    assert re.search(r'"mention_count":[12]', output), "one of alice, and one more once the echo has said it too"
+    assert re.search(r'"mention_count":[12]', output), (
+        "one of alice, and one more once the echo has said it too"
+    )
     await_text(stack.web[0], "alice:echo-bot", "echo-bot", "You said: hello")
 
 
