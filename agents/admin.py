@@ -8,7 +8,7 @@ from django.http import HttpRequest
 
 from agents import operations
 from agents.models import AgentEndpoint, Attempt, DeliveryStream
-from conversations.readonly_admin import ParticipationAdmin, ReadOnlyAdmin
+from conversations.readonly_admin import ParticipationAdmin, ReadOnlyAdmin, find_conversation
 
 REPLAY_MAX: Final = 1_000
 
