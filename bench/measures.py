@@ -2,6 +2,7 @@
 
 import json
 import urllib.request
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -59,7 +60,7 @@ class Lab:
         return result
 
 
-class Measure:
+class Measure(ABC):
     """One thing that is measured."""
 
     name: ClassVar[str]
@@ -67,12 +68,12 @@ class Measure:
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027  # not every measure has something to prepare
         """Make what a round needs; before any process is started."""
 
+    @abstractmethod
     def round(self) -> Figures:
         """One round: figures and their ceilings, by name."""
-        raise NotImplementedError
 
 
 class _Pairs:

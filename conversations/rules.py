@@ -10,7 +10,6 @@ from conversations.errors import InvalidRequest, TooLarge
 
 ID_LENGTH: Final = 128
 PREVIEW_CHARACTERS: Final = 140
-BROADCAST_KEY: Final = "broadcast"
 UNCOUNTED_KINDS: Final = frozenset({"system", "redaction"})
 
 _ID = re.compile(r"[A-Za-z0-9._@-]{1,128}")

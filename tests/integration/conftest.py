@@ -1,10 +1,13 @@
-"""The web process that these tests call: see `tests.integration.server`."""
+"""The web process that these tests call (see `tests.integration.server`), and what runs in the test's own process."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from fleetlm.auth.keys import make_key
+from runtime.appender import Appender
+from runtime.core import Runtime
+from tests.integration.live import running_runtime, silent_appender
 from tests.integration.server import Client, Server
 
 
@@ -40,3 +43,24 @@ def api(server: Server, admin_key: str) -> Client:
 def nobody(server: Server) -> Client:
     """A client without a credential."""
     return Client(server)
+
+
+@pytest.fixture
+async def here() -> AsyncIterator[Runtime]:
+    """A process."""
+    async with running_runtime() as runtime:
+        yield runtime
+
+
+@pytest.fixture
+async def there(here: Runtime) -> AsyncIterator[Runtime]:
+    """Another process."""
+    async with running_runtime() as runtime:
+        yield runtime
+
+
+@pytest.fixture
+async def silent(here: Runtime) -> AsyncIterator[Appender]:
+    """A third, whose publishes and hints are all lost."""
+    async with silent_appender() as appender:
+        yield appender

@@ -28,7 +28,6 @@ from tests.integration.live import (
     find_view,
     make_group,
     running_runtime,
-    silent_appender,
     unique,
 )
 
@@ -45,19 +44,6 @@ def quick(settings: Settings) -> None:
 async def here(quick: None) -> AsyncIterator[Runtime]:
     async with running_runtime() as runtime:
         yield runtime
-
-
-@pytest.fixture
-async def there(here: Runtime) -> AsyncIterator[Runtime]:
-    async with running_runtime() as runtime:
-        yield runtime
-
-
-@pytest.fixture
-async def silent(here: Runtime) -> AsyncIterator[Appender]:
-    """Another process whose hints are all lost."""
-    async with silent_appender() as appender:
-        yield appender
 
 
 class Inbox(Recorder):

@@ -1,7 +1,6 @@
 """Two processes that follow one conversation: what a publish brings, what a lost one costs, and when a session ends."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
@@ -27,25 +26,6 @@ from tests.integration.live import (
     silent_appender,
     until,
 )
-
-
-@pytest.fixture
-async def here() -> AsyncIterator[Runtime]:
-    async with running_runtime() as runtime:
-        yield runtime
-
-
-@pytest.fixture
-async def there(here: Runtime) -> AsyncIterator[Runtime]:
-    async with running_runtime() as runtime:
-        yield runtime
-
-
-@pytest.fixture
-async def silent(here: Runtime) -> AsyncIterator[Appender]:
-    """Another process whose publishes are all lost."""
-    async with silent_appender() as appender:
-        yield appender
 
 
 async def joined(runtime: Runtime, group: Group, who: int = 0, after: int | None = None) -> Recorder:
