@@ -2,9 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
 from uuid import UUID
 
 from agents.secrets import SealedSecret
+
+SUCCESSES: Final = frozenset({"answered", "accepted", "cancelled", "interrupted"})
+"""Outcomes that move the cursor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,42 +20,78 @@ class ClaimedStream:
     id: int
     lease_id: UUID
     cursor: int
+    """What of this call's range has been delivered: the stream's cursor, or that of a replay."""
     call_id: UUID
     call_seq: int
+    run_id: UUID
+    lost_run_id: UUID | None
+    """The run of a dispatcher that was not heard of again."""
+    lost_run_cancelled: bool
     attempt: int
     first_failed_at: datetime | None
-    agent_id: str
+    waiting_seconds: float | None
+    """Since the oldest news that the call carries."""
+    agent_id: str | None
     endpoint_id: int
+    endpoint_name: str
     url: str
     dialect: str
+    options: dict[str, Any]
     context_messages: int | None
+    context_tokens: int | None
+    interruptible: bool
+    timeout_seconds: float | None
     secrets: list[SealedSecret]
+    sealed: str
+    event: str
+    participant_id: str
+    message_kinds: list[str]
     conversation_id: int
     key: str
-    is_dm: bool
+    conversation_kind: str
     epoch: UUID
+
+    @property
+    def is_dm(self) -> bool:
+        """Whether the conversation has exactly two participants."""
+        return self.conversation_kind == "dm"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptRecord:
     """One HTTP call as the log keeps it. `outcome` is of `agents.models.Attempt.Outcome`."""
 
-    run_id: UUID
     outcome: str
     duration_ms: int
     status: int | None = None
     error: str = ""
+    request: str = ""
+    response: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the call is to be made again."""
+        return self.outcome not in SUCCESSES
+
+
+class Ending(StrEnum):
+    """What becomes of a claimed stream."""
+
+    DELIVERED = "delivered"
+    """The cursor moves to the call's upper seq."""
+    RETRY = "retry"
+    """The same call is made again, later."""
+    PARK = "park"
+    """It was tried for long enough: no more calls until someone resumes the stream. The cursor stays."""
+    HOLD = "hold"
+    """No call for now: the next message that concerns the endpoint brings everything since the cursor."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """How a claimed stream is given back.
-
-    `delivered` moves the cursor to the call's upper seq. Otherwise the call is made again in `retry_in`
-    seconds, or never (None): the stream is parked. Without an attempt no call was needed.
-    """
+    """How a claimed stream is given back. `retry_in` is in seconds. Without an attempt no call was made."""
 
     stream: ClaimedStream
-    delivered: bool
+    ending: Ending
     retry_in: float | None = None
     attempt: AttemptRecord | None = None

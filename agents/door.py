@@ -1,26 +1,48 @@
 """The one door for outgoing HTTP. Nothing else in the project opens a connection to an address that someone gave us."""
 
-from collections.abc import Mapping
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import lru_cache, partial
+from io import BytesIO
+from ipaddress import ip_address
 from types import TracebackType
-from typing import Self
+from typing import Any, Final, Self
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
+from yarl import URL
 
-from agents.errors import AgentUnreachable, AnswerInvalid, CallTimedOut
+from agents.addresses import AddressRules
+from agents.answers import Answer, Head, Patience, reason
+from agents.connections import CarefulRequest, PromptResponse, UnexpectedAnswer
+from agents.deadlines import Deadlines
+from agents.errors import AddressBlocked, AgentUnreachable, AnswerInvalid, CallError, CallTimedOut
+from agents.names import AllowedNames, SystemNames
 
-CONNECT_SECONDS = 5.0
-KEEPALIVE_SECONDS = 4.0
+__all__ = ["Answer", "Door", "Head", "Patience"]
+
+CONNECT_SECONDS: Final = 5.0
+KEEPALIVE_SECONDS: Final = 4.0
 """Shorter than the five seconds after which common servers hang up, so that a call rarely meets a connection
 that dies."""
 
-DNS_SECONDS = 10
-CHUNK_BYTES = 64 * 1024
+DNS_SECONDS: Final = 10
+HEADER_BYTES: Final = 8 * 1024
+"""The longest status line and the longest header of an answer."""
+
+HEADERS: Final = 128
+WRITE_BYTES: Final = 1024 * 1024
+BUFFER_BYTES: Final = 64 * 1024
+"""What is read ahead of whoever reads a body; a little more than twice as much may wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A whole answer."""
+    """A whole answer, for dialects that do not read an `Answer` yet."""
 
     status: int
     content_type: str
@@ -29,25 +51,58 @@ class Response:
 
 
 class Door:
-    """Posts to agents: pooled connections, TLS verified, no redirects, no cookies, no proxy of the
-    environment, nothing compressed. How many at once is the caller's business. Use it as an async context manager."""
+    """Posts to agents: to allowed addresses only, TLS verified, no redirects, no cookies, no proxy of the environment.
 
-    def __init__(self, *, timeout: float, max_bytes: int) -> None:
-        self._timeout = timeout
+    Connections are pooled; how many at once is the caller's business. Use it as an async context manager.
+
+    The address is judged where it is dialled, as the socket for it is made. So there is no way around the rules: a
+    name whose address changes after it was looked up, an address written as one number, a redirect.
+    """
+
+    def __init__(
+        self,
+        *,
+        patience: Patience,
+        max_bytes: int,
+        rules: AddressRules,
+        names: AbstractResolver | None = None,
+        dns_seconds: int = DNS_SECONDS,
+    ) -> None:
+        """`names` looks up hosts, as the system does by default; what it finds is kept for `dns_seconds`."""
+        self._patience = patience
         self._max_bytes = max_bytes
+        self._rules = rules
+        self._names = names
+        self._dns_seconds = dns_seconds
         self._session: aiohttp.ClientSession | None = None
+        self._deadlines = Deadlines()
 
     async def __aenter__(self) -> Self:
+        self._resolver = AllowedNames(self._names or SystemNames(), self._rules)
+        connector = aiohttp.TCPConnector(
+            limit=0,
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            resolver=self._resolver,
+            use_dns_cache=self._dns_seconds > 0,
+            ttl_dns_cache=self._dns_seconds,
+            socket_factory=self._dial,
+            ssl=_tls(),
+        )
         self._session = aiohttp.ClientSession(
-            connector=self._connector(),
+            connector=connector,
+            request_class=CarefulRequest,
+            response_class=PromptResponse,
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(
-                total=self._timeout, sock_connect=min(CONNECT_SECONDS, self._timeout)
-            ),
+            # All other times are kept here: how long an answer may take depends on its head.
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
             headers={"user-agent": "FleetLM/1", "accept-encoding": "identity"},
             skip_auto_headers=("accept",),
             auto_decompress=False,
             trust_env=False,
+            read_bufsize=BUFFER_BYTES,
+            max_line_size=HEADER_BYTES,
+            max_field_size=HEADER_BYTES,
+            max_headers=HEADERS,
         )
         return self
 
@@ -56,39 +111,114 @@ class Door:
     ) -> None:
         if self._session is not None:
             await self._session.close()
+            await self._resolver.close()
+            self._deadlines.close()
 
-    def _connector(self) -> aiohttp.TCPConnector:
-        # The one place where names become addresses: which of them may be called is to be decided here.
-        return aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=DNS_SECONDS)
+    def call(
+        self, url: str, headers: Mapping[str, str], body: bytes, *, patience: Patience | None = None
+    ) -> AbstractAsyncContextManager[Answer]:
+        """Post, and have the answer inside, whatever its status.
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Response:
-        """Post and read the whole answer, whatever its status.
-
-        Raises `CallTimedOut`, `AgentUnreachable`, or `AnswerInvalid` for an answer over the limit.
+        Leaving before the answer's end closes the connection, and so does a cancellation. Raises `AddressBlocked`,
+        `CallTimedOut`, `AgentUnreachable`, or `AnswerInvalid` for an answer that is not HTTP.
         """
         if self._session is None:
             raise RuntimeError("The door is closed; use it as an async context manager.")
-        try:
-            async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
-                return Response(
-                    status=answer.status,
-                    content_type=answer.content_type,
-                    body=await self._read(answer),
-                    retry_after=answer.headers.get("Retry-After"),
-                )
-        except TimeoutError:
-            raise CallTimedOut(f"The call took longer than {self._timeout:g} s.") from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            # ValueError: a URL or a status line that cannot be read.
-            raise AgentUnreachable(f"{type(error).__name__}: {error}") from None
+        post = partial(
+            self._session.post,
+            _target(url, self._rules.require_https),
+            # Beyond this size, aiohttp would rather have a file, which it writes piece by piece.
+            data=body if len(body) <= WRITE_BYTES else BytesIO(body),
+            headers=headers,
+            allow_redirects=False,
+        )
+        return _Call(post, patience or self._patience, self._deadlines, self._max_bytes)
 
-    async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
-        chunks: list[bytes] = []
-        size = 0
-        while chunk := await answer.content.read(CHUNK_BYTES):
-            size += len(chunk)
-            if size > self._max_bytes:
-                answer.close()
-                raise AnswerInvalid(f"The answer is over {self._max_bytes} bytes.", status=answer.status)
-            chunks.append(chunk)
-        return b"".join(chunks)
+    def _dial(self, found: tuple[Any, ...]) -> socket.socket:
+        """The socket for an address that is dialled next, exactly as it stands here."""
+        family, kind, protocol, _, address = found
+        try:
+            numeric = ip_address(address[0])
+        except ValueError:
+            raise AddressBlocked(
+                f"{reason(ValueError(address[0]))} may not be called: it is no plain address."
+            ) from None
+        self._rules.check(numeric)
+        return socket.socket(family, kind, protocol)
+
+
+@lru_cache(maxsize=1024)
+def _target(url: str, require_https: bool) -> URL:
+    """The URL, read. Raises `AddressBlocked` for one that is never called, wherever it leads."""
+    try:
+        target = URL(url)
+    except ValueError as error:
+        raise AddressBlocked(f"The URL cannot be read: {reason(error)}.") from None
+    if target.scheme not in {"http", "https"} or not target.raw_host:
+        raise AddressBlocked("The URL is not an http:// or https:// address.")
+    if target.scheme == "http" and require_https:
+        raise AddressBlocked(
+            "http:// is refused, because calls carry conversations: give the endpoint an https:// URL "
+            "(FLEETLM_ENV=development allows http://)."
+        )
+    if target.raw_user is not None or target.raw_password is not None:
+        raise AddressBlocked("The URL holds a user or a password; give the endpoint a key instead.")
+    return target
+
+
+class _Call:
+    """One call; written out, because an async generator costs a tenth of what the whole call does."""
+
+    __slots__ = ("_deadlines", "_max_bytes", "_patience", "_post", "_response")
+
+    def __init__(
+        self,
+        post: Callable[[], Awaitable[aiohttp.ClientResponse]],
+        patience: Patience,
+        deadlines: Deadlines,
+        max_bytes: int,
+    ) -> None:
+        self._post = post
+        self._patience = patience
+        self._deadlines = deadlines
+        self._max_bytes = max_bytes
+
+    async def __aenter__(self) -> Answer:
+        started = asyncio.get_running_loop().time()
+        seconds = self._patience.answer
+        try:
+            with self._deadlines.until(started + seconds):
+                try:
+                    self._response = await self._post()
+                except UnexpectedAnswer:
+                    # Nothing was sent, and that connection is closed.
+                    self._response = await self._post()
+        except aiohttp.ConnectionTimeoutError:
+            raise AgentUnreachable(f"There was no connection within {CONNECT_SECONDS:g} s.") from None
+        except TimeoutError:
+            raise CallTimedOut(f"The agent did not begin to answer within {seconds:g} s.") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise _as_call_error(error) from None
+        return Answer(self._response, self._patience, self._deadlines, started, self._max_bytes)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._response.closed:
+            self._response.close()
+
+
+def _as_call_error(error: Exception) -> CallError:
+    if isinstance(error, aiohttp.InvalidURL):
+        return AddressBlocked("The host of the URL is neither a name nor a plain address.")
+    if isinstance(error, aiohttp.ClientResponseError):
+        return AnswerInvalid(f"The agent's answer is not HTTP: {reason(error)}.")
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return AgentUnreachable("The agent hung up before the head of its answer was complete.")
+    return AgentUnreachable(f"{type(error).__name__}: {reason(error)}.")
+
+
+def _tls() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context

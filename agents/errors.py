@@ -33,3 +33,15 @@ class AnswerInvalid(CallError):
     """The answer is not of a shape that its dialect knows, or is over a limit."""
 
     outcome = "invalid_answer"
+
+
+class AddressBlocked(CallError):
+    """The URL or the address behind it may not be called; nothing was sent."""
+
+    outcome = "blocked"
+
+
+class AgentFailed(CallError):
+    """The agent itself reported, in its answer, that it failed."""
+
+    outcome = "failed"

@@ -1,50 +1,102 @@
-"""Rare writes of delivery streams: membership changes, and what an operator does to them. Synchronous, with the ORM."""
+"""Rare writes of delivery streams: members, handovers, and what an operator does to them. Synchronous, with the ORM."""
 
 from collections.abc import Collection
+from typing import Any
 
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Greatest, Now
 
-from agents.models import AgentEndpoint, DeliveryStream
+from agents.models import DeliveryStream, Endpoint
 from conversations.errors import InvalidRequest, NotFound
 from conversations.models import Conversation
 
+FRESH_CALL: dict[str, Any] = {
+    "call_id": None,
+    "call_seq": None,
+    "attempts": 0,
+    "first_failed_at": None,
+    "lease_id": None,
+    "run_id": None,
+    "cancel_run_id": None,
+    "blocked": False,
+    "last_error": "",
+}
+"""What a stream forgets when its call is given up: whoever makes it finds its lease gone."""
 
-def open_streams(conversation_id: int, participant_ids: Collection[str], from_seq: int) -> None:
-    """Deliver the messages after `from_seq` to those of the participants that are agents with an endpoint.
+HAS_NEWS = Q(wanted_seq__gt=F("cursor")) | Q(replay_to__isnull=False)
+
+
+def open_streams(conversation: Conversation, participant_ids: Collection[str]) -> None:
+    """Deliver what is said from now on to those of the participants that are agents with an endpoint.
 
     Call it in the transaction that makes them members, with the conversation's row locked. A stream that is
-    there already moves up to `from_seq`, never back.
+    there already moves up, never back.
     """
     endpoints = (
-        AgentEndpoint.objects.filter(agent_id__in=participant_ids)
-        .order_by("id")
-        .select_for_update(no_key=True)
+        Endpoint.objects.filter(agent_id__in=participant_ids).order_by("id").select_for_update(no_key=True)
     )
-    streams = [_stream(endpoint, conversation_id, from_seq) for endpoint in endpoints]
+    streams = [_stream(endpoint, conversation) for endpoint in endpoints]
     if not streams:
         return
+    from_seq = conversation.last_seq
     DeliveryStream.objects.bulk_create(streams, ignore_conflicts=True)
-    DeliveryStream.objects.filter(conversation_id=conversation_id, agent_id__in=participant_ids).filter(
+    DeliveryStream.objects.filter(conversation=conversation, agent_id__in=participant_ids).filter(
         cursor__lt=from_seq
     ).update(cursor=from_seq, wanted_seq=Greatest("wanted_seq", from_seq))
 
 
-def _stream(endpoint: AgentEndpoint, conversation_id: int, from_seq: int) -> DeliveryStream:
+def _stream(endpoint: Endpoint, conversation: Conversation) -> DeliveryStream:
     return DeliveryStream(
         endpoint=endpoint,
         agent_id=endpoint.agent_id,
-        conversation_id=conversation_id,
+        conversation=conversation,
         enabled=endpoint.enabled,
-        cursor=from_seq,
-        wanted_seq=from_seq,
+        handed_over=bool(conversation.handed_to),
+        cursor=conversation.last_seq,
+        wanted_seq=conversation.last_seq,
     )
 
 
 def close_streams(conversation_id: int, participant_ids: Collection[str]) -> None:
-    """Deliver no more of this conversation to these participants; a call under way finds its lease gone."""
-    DeliveryStream.objects.filter(conversation_id=conversation_id, agent_id__in=participant_ids).delete()
+    """Deliver no more of this conversation to these participants, nor to subscriptions that follow them.
+
+    A call under way finds its lease gone.
+    """
+    streams = DeliveryStream.objects.filter(conversation_id=conversation_id)
+    streams.filter(Q(agent_id__in=participant_ids) | Q(endpoint__participant_id__in=participant_ids)).delete()
+
+
+def hand_over(conversation: Conversation, *, to_person: bool) -> None:
+    """Let the agents of a locked conversation rest, or have them called with everything that they missed."""
+    streams = lock_in_order(DeliveryStream.objects.filter(conversation=conversation, agent_id__isnull=False))
+    streams.update(handed_over=to_person)
+    if to_person:
+        streams.filter(lease_id__isnull=True).update(due_at=None, blocked=False)
+    else:
+        ready(streams).update(due_at=Now())
+
+
+def set_enabled(endpoint: Endpoint) -> None:
+    """Have the streams of an endpoint follow its `enabled`: disabled, they wait; enabled, those with news come back."""
+    streams = lock_in_order(DeliveryStream.objects.filter(endpoint=endpoint))
+    streams.update(enabled=endpoint.enabled)
+    if endpoint.enabled:
+        ready(streams).update(due_at=Now())
+    else:
+        streams.filter(lease_id__isnull=True).update(due_at=None, blocked=False)
+
+
+def ready(streams: QuerySet[DeliveryStream]) -> QuerySet[DeliveryStream]:
+    """Those of the streams that have news and nothing in their way, but wait for nothing."""
+    return streams.filter(
+        HAS_NEWS,
+        enabled=True,
+        handed_over=False,
+        parked_at__isnull=True,
+        lease_id__isnull=True,
+        due_at__isnull=True,
+    )
 
 
 @transaction.atomic
@@ -54,8 +106,9 @@ def resume(streams: QuerySet[DeliveryStream]) -> int:
     Returns how many were parked.
     """
     parked = lock_in_order(streams.filter(parked_at__isnull=False))
-    parked.filter(enabled=True, wanted_seq__gt=F("cursor")).update(due_at=Now())
-    return parked.update(parked_at=None, first_failed_at=None, attempts=0, last_error="")
+    count = parked.update(parked_at=None, park_reason="", first_failed_at=None, attempts=0, last_error="")
+    ready(parked).update(due_at=Now())
+    return count
 
 
 @transaction.atomic
@@ -63,42 +116,107 @@ def park(streams: QuerySet[DeliveryStream]) -> int:
     """Call no more for these streams until they are resumed; a call under way loses its lease. Returns how
     many."""
     return lock_in_order(streams.filter(parked_at__isnull=True)).update(
-        parked_at=Now(), due_at=None, lease_id=None
+        parked_at=Now(),
+        park_reason=DeliveryStream.ParkReason.OPERATOR,
+        due_at=None,
+        lease_id=None,
+        run_id=None,
+        cancel_run_id=None,
+        blocked=False,
     )
 
 
 @transaction.atomic
-def replay_from(key: str, agent_id: str, from_seq: int) -> DeliveryStream:
-    """Deliver everything from `from_seq` on to this agent again, as new calls; its answers are appended
-    again.
-
-    Raises `NotFound` without such a stream, `InvalidRequest` for a seq that the conversation does not have.
-    """
-    conversation = Conversation.objects.select_for_update(no_key=True).filter(key=key).first()
-    if conversation is None:
-        raise NotFound("There is no conversation with this key.", key=key)
-    streams = DeliveryStream.objects.filter(conversation=conversation, agent_id=agent_id)
-    if not 1 <= from_seq <= conversation.last_seq:
-        raise InvalidRequest(f"seq must be 1 to {conversation.last_seq}.", field="from_seq")
-    replayed = lock_in_order(streams).update(
-        cursor=from_seq - 1,
-        wanted_seq=conversation.last_seq,
-        due_at=Now(),
-        call_id=None,
-        call_seq=None,
-        attempts=0,
-        first_failed_at=None,
-        lease_id=None,
-        parked_at=None,
-        last_error="",
+def retry_now(streams: QuerySet[DeliveryStream]) -> int:
+    """Make the next call of these streams at once, instead of when its wait is over. Returns how many wait."""
+    waiting = lock_in_order(
+        streams.filter(lease_id__isnull=True, due_at__isnull=False, enabled=True, handed_over=False)
     )
-    if not replayed:
-        raise NotFound("This agent has no endpoint, or is not a member.", agent_id=agent_id, key=key)
-    return streams.get()
+    return waiting.update(due_at=Now(), blocked=False)
+
+
+@transaction.atomic
+def skip(stream: DeliveryStream, up_to: int | None = None) -> DeliveryStream:
+    """Give up on the messages up to this seq, or on those of the pending call: they are never delivered.
+
+    What came after them is delivered at once. Raises `InvalidRequest` when there is nothing to skip.
+    """
+    stream = lock_in_order(DeliveryStream.objects.filter(id=stream.id)).get()
+    target = stream.call_seq if up_to is None else up_to
+    if stream.replay_to is not None and up_to is None:
+        _restart(stream, replay_cursor=None, replay_to=None)
+        return stream
+    if target is None or not stream.cursor < target <= stream.wanted_seq:
+        raise InvalidRequest(
+            f"There is nothing to skip: seq must be {stream.cursor + 1} to {stream.wanted_seq}.", field="seq"
+        )
+    _restart(stream, cursor=target)
+    return stream
+
+
+@transaction.atomic
+def rewind(stream: DeliveryStream, from_seq: int) -> DeliveryStream:
+    """Deliver everything from `from_seq` on again, as new calls; an agent's answers are appended again.
+
+    Raises `InvalidRequest` for a seq that the conversation does not have.
+    """
+    last_seq = _last_seq(stream, from_seq, from_seq)
+    _restart(stream, cursor=from_seq - 1, wanted_seq=last_seq, replay_cursor=None, replay_to=None)
+    return stream
+
+
+@transaction.atomic
+def redeliver(stream: DeliveryStream, from_seq: int, to_seq: int) -> DeliveryStream:
+    """Deliver a range once more, as new calls, and then go on where the stream was. Raises `InvalidRequest`."""
+    _last_seq(stream, from_seq, to_seq)
+    _restart(stream, replay_cursor=from_seq - 1, replay_to=to_seq)
+    return stream
+
+
+def _last_seq(stream: DeliveryStream, from_seq: int, to_seq: int) -> int:
+    """The end of the stream's log, locked, if it holds this range."""
+    conversation = Conversation.objects.select_for_update(no_key=True).get(id=stream.conversation_id)
+    if stream.endpoint.event == Endpoint.Event.INBOX_UPDATED:
+        raise InvalidRequest(
+            "inbox.updated tells of the newest state; there is nothing to go back to.", field="from_seq"
+        )
+    if not 1 <= from_seq <= to_seq <= conversation.last_seq:
+        raise InvalidRequest(f"seqs must be 1 to {conversation.last_seq}.", field="from_seq")
+    return conversation.last_seq
+
+
+def _restart(stream: DeliveryStream, **changes: Any) -> None:
+    """Give up the stream's call, change where it is, and have it called at once if there is anything to tell."""
+    locked = lock_in_order(DeliveryStream.objects.filter(id=stream.id))
+    locked.update(**FRESH_CALL, due_at=None, parked_at=None, park_reason="", **changes)
+    ready(locked).update(due_at=Now())
+    stream.refresh_from_db()
+
+
+def find_stream(key: str, **endpoint: Any) -> DeliveryStream:
+    """The stream over the conversation with this canonical key of the endpoint with these fields. Raises `NotFound`."""
+    streams = DeliveryStream.objects.select_related("endpoint", "conversation")
+    names = {f"endpoint__{name}": value for name, value in endpoint.items()}
+    stream = streams.filter(conversation__key=key, **names).first()
+    if stream is None:
+        raise NotFound("Nothing of this conversation is delivered there.", key=key)
+    return stream
+
+
+def mark_inbox(conversation: Conversation) -> None:
+    """Tell subscriptions of `inbox.updated` of a change of a locked conversation: members, title, state."""
+    streams = DeliveryStream.objects.filter(
+        conversation=conversation, endpoint__event=Endpoint.Event.INBOX_UPDATED
+    )
+    locked = lock_in_order(streams)
+    locked.update(wanted_seq=F("wanted_seq") + 1)
+    ready(locked).update(due_at=Now())
 
 
 def lock_in_order(streams: QuerySet[DeliveryStream]) -> QuerySet[DeliveryStream]:
     """These streams, locked in id order as every append and every acknowledgement does, until the transaction
     ends."""
-    ids = list(streams.select_for_update(no_key=True).order_by("id").values_list("id", flat=True))
+    ids = list(
+        streams.select_for_update(no_key=True, of=("self",)).order_by("id").values_list("id", flat=True)
+    )
     return DeliveryStream.objects.filter(id__in=ids)

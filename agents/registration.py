@@ -2,17 +2,18 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
-from django.db.models.functions import Now
 
-from agents import operations, secrets, signing
+from agents import endpoints, operations, secrets, signing
 from agents.models import AgentEndpoint, DeliveryStream
 from conversations.errors import Conflict, NotFound
 from conversations.models import Conversation, Participant
 from conversations.rules import check_id
+
+_OF_THE_PARTICIPANT = ("display_name", "metadata")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +29,15 @@ def register_agent(
     agent_id: str,
     url: str,
     *,
-    dialect: str = AgentEndpoint.Dialect.WEBHOOK,
-    context_messages: int | None = 50,
-    debounce_ms: int = 0,
     display_name: str = "",
     metadata: dict[str, Any] | None = None,
+    private: secrets.Private | None = None,
+    **settings: Any,
 ) -> Registered:
     """Make this participant an agent that is called at `url`, from the next message of its conversations on.
 
-    The participant may be known already, as one that was written to before it was registered. Raises
-    `Conflict` if it has an endpoint.
+    `settings` are fields of `agents.models.Endpoint`. The participant may be known already, as one that was
+    written to before it was registered. Raises `Conflict` if it has an endpoint.
     """
     participant = _become_agent(check_id(agent_id))
     if AgentEndpoint.objects.filter(agent=participant).exists():
@@ -46,16 +46,11 @@ def register_agent(
     participant.metadata = participant.metadata if metadata is None else metadata
     participant.save()
     secret = signing.generate_secret()
-    endpoint = AgentEndpoint.objects.create(
-        agent=participant,
-        url=url,
-        dialect=dialect,
-        context_messages=context_messages,
-        debounce_ms=debounce_ms,
-        secrets=[secrets.seal(secret)],
-    )
+    endpoint = AgentEndpoint(agent=participant, url=url, secrets=[secrets.seal(secret)], **settings)
+    endpoints.keep_private(endpoint, private or secrets.Private())
+    endpoint.save()
     for conversation in Conversation.objects.filter(memberships__participant=participant).iterator():
-        operations.open_streams(conversation.id, [agent_id], conversation.last_seq)
+        operations.open_streams(conversation, [agent_id])
     return Registered(endpoint, secret)
 
 
@@ -89,34 +84,37 @@ def _lock_conversations(conversation_ids: Iterable[int]) -> set[int]:
 
 
 @transaction.atomic
-def update_agent(agent_id: str, **changes: Any) -> AgentEndpoint:
-    """Change an endpoint (`url`, `dialect`, `context_messages`, `debounce_ms`, `enabled`) or its participant
-    (`display_name`, `metadata`). Raises `NotFound`.
+def update_agent(agent_id: str, *, private: dict[str, Any] | None = None, **changes: Any) -> AgentEndpoint:
+    """Change an endpoint's fields, or its participant's `display_name` and `metadata`. Raises `NotFound`.
 
-    A disabled agent is not called; enabled again, it gets what came in meanwhile.
+    `private` changes `headers` or `api_key`, those of them that it holds. A disabled agent is not called; enabled
+    again, it gets what came in meanwhile.
     """
-    endpoint = AgentEndpoint.objects.select_for_update(no_key=True).filter(agent_id=agent_id).first()
-    if endpoint is None:
-        raise NotFound("There is no agent with this id.", id=agent_id)
-    was_enabled = endpoint.enabled
-    for name, value in changes.items():
-        setattr(endpoint.agent if name in ("display_name", "metadata") else endpoint, name, value)
-    endpoint.agent.save()
-    endpoint.save()
-    if endpoint.enabled != was_enabled:
-        _follow_enabled(endpoint)
+    endpoint = _locked(agent_id)
+    of_the_participant = {name: changes.pop(name) for name in _OF_THE_PARTICIPANT if name in changes}
+    if of_the_participant:
+        for name, value in of_the_participant.items():
+            setattr(endpoint.agent, name, value)
+        endpoint.agent.save()  # type: ignore[union-attr]  # an agent's endpoint has one
+    endpoints.change(endpoint, changes, private or {})
     return endpoint
 
 
-def _follow_enabled(endpoint: AgentEndpoint) -> None:
-    """Disabled, its waiting streams leave the index of due ones; enabled, those with news come back."""
-    streams = operations.lock_in_order(DeliveryStream.objects.filter(endpoint=endpoint))
-    streams.update(enabled=endpoint.enabled)
-    waiting = streams.filter(lease_id__isnull=True, parked_at__isnull=True)
-    if endpoint.enabled:
-        waiting.filter(due_at__isnull=True, wanted_seq__gt=F("cursor")).update(due_at=Now())
-    else:
-        waiting.filter(due_at__isnull=False).update(due_at=None)
+@transaction.atomic
+def rotate_secret(agent_id: str, now: datetime, overlap_seconds: float) -> str:
+    """A new signing secret; the one before signs beside it for so long. Raises `NotFound`."""
+    return endpoints.rotate(_locked(agent_id), now, overlap_seconds)
+
+
+def find_agent(agent_id: str) -> AgentEndpoint:
+    """The agent's endpoint; raises `NotFound`."""
+    return endpoints.found(AgentEndpoint.objects.select_related("agent").filter(agent_id=agent_id), agent_id)
+
+
+def _locked(agent_id: str) -> AgentEndpoint:
+    return endpoints.found(
+        AgentEndpoint.objects.select_for_update(no_key=True).filter(agent_id=agent_id), agent_id
+    )
 
 
 @transaction.atomic

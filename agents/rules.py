@@ -18,6 +18,9 @@ JITTER: Final = 0.2
 NEW_MESSAGES_PER_CALL: Final = 1_000
 """A stream that has fallen further behind catches up in several calls."""
 
+MESSAGES_PER_EVENT: Final = 100
+"""The most messages of one call of a subscription."""
+
 CONTEXT_MESSAGES_MAX: Final = 10_000
 """The most messages of a context; `all` means all of them up to here."""
 
@@ -29,6 +32,9 @@ DEBOUNCE_MAX_MS: Final = 60_000
 
 RETRY_AFTER_MAX: Final = 3_600.0
 """The longest wait, in seconds, that an agent can ask for with `Retry-After`."""
+
+
+_EMPTY_OBJECT: Final = orjson.Fragment(b"{}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,25 @@ class ContextMessage:
     metadata: str
     reply_to: int | None
     created_at: datetime
+
+
+def message_as_dict(message: ContextMessage) -> dict[str, Any]:
+    """A message as calls and events carry it, for orjson."""
+    return {
+        "id": message.id,
+        "seq": message.seq,
+        "sender_id": message.sender_id,
+        "kind": message.kind,
+        "text": message.text,
+        "content": _stored_json(message.content),
+        "metadata": _stored_json(message.metadata),
+        "reply_to": message.reply_to,
+        "created_at": message.created_at,
+    }
+
+
+def _stored_json(stored: str) -> orjson.Fragment:
+    return _EMPTY_OBJECT if stored == "{}" else orjson.Fragment(stored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +142,15 @@ def new_from_seq(messages: Iterable[ContextMessage], cursor: int, agent_id: str)
     if not any(rules.counts_as_unread(m.kind) for m in fresh):
         return None
     return fresh[0].seq
+
+
+def only_agents_spoke(
+    messages: Iterable[ContextMessage], cursor: int, participants: Iterable[Mapping[str, str]]
+) -> bool:
+    """Whether what is new was said by agents alone, as far as the named participants tell."""
+    people = {one["id"] for one in participants if one["kind"] != "agent"}
+    fresh = (m for m in messages if m.seq > cursor and rules.counts_as_unread(m.kind))
+    return all(m.sender_id not in people for m in fresh)
 
 
 def may_take_another(in_flight: int, free: int) -> bool:

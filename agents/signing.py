@@ -4,6 +4,7 @@ import hmac
 import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Iterable
+from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
@@ -30,3 +31,16 @@ def _signature(key: bytes, signed: bytes) -> str:
 @lru_cache(maxsize=10_000)
 def _key(secret: str) -> bytes:
     return b64decode(secret.removeprefix(PREFIX), validate=True)
+
+
+def json_headers(
+    signing_secrets: Iterable[str], message_id: str, now: datetime, body: bytes
+) -> dict[str, str]:
+    """The headers of a signed JSON body; `message_id` is the same at every attempt."""
+    timestamp = int(now.timestamp())
+    return {
+        "content-type": "application/json",
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": sign(signing_secrets, message_id, timestamp, body),
+    }

@@ -1,7 +1,9 @@
-"""Writes of delivery streams. The hot ones are SQL for an async connection, each one statement; all are fenced by the lease.
+"""Writes of delivery streams while they are being delivered: claim, renew, finish. All are fenced by the lease.
 
-Whoever locks conversations locks them before streams, and streams in id order: then nobody waits in a circle.
-The cold writes (registering, members, operators) are in `agents/registration.py` and `agents/operations.py`.
+SQL for an async connection, each one statement. Whoever locks conversations locks them before streams, and
+streams in id order: then nobody waits in a circle. What makes streams due is in `agents/marking.py`, what an
+endpoint's failures do in `agents/breaker.py`, the cold writes in `agents/operations.py` and
+`agents/registration.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,74 +13,77 @@ from uuid import UUID, uuid4
 from psycopg import AsyncConnection
 
 from agents.calls import ClaimedStream, Finish
-from agents.operations import close_streams, open_streams
-from agents.rules import NEW_MESSAGES_PER_CALL, may_take_another
-
-__all__ = [
-    "claim_due_streams",
-    "close_streams",
-    "finish",
-    "mark_due",
-    "open_streams",
-    "release",
-    "renew_leases",
-]
+from agents.rules import MESSAGES_PER_EVENT, NEW_MESSAGES_PER_CALL, may_take_another
 
 Connection = AsyncConnection[tuple[Any, ...]]
 
 ERROR_CHARACTERS = 500
 
-# Runs inside the append's transaction, after the conversations' counters have moved. One probe of
-# `stream_once` for each conversation, then the row locks in id order. It writes also to streams that are due
-# or in flight (a HOT update, since `due_at` stays): the row lock makes an acknowledgement wait for this
-# commit and then see `wanted_seq`.
-MARK_DUE_SQL = """
-WITH wanted AS MATERIALIZED (
-  SELECT s.id, c.last_seq, e.debounce_ms
-  FROM unnest(%(conversation_ids)s::bigint[], %(sender_ids)s::text[]) AS fresh (conversation_id, sender_id)
-  JOIN conversations_conversation c ON c.id = fresh.conversation_id
-  JOIN agents_deliverystream s ON s.conversation_id = fresh.conversation_id AND s.agent_id <> fresh.sender_id
-  JOIN agents_agentendpoint e ON e.id = s.endpoint_id
-  ORDER BY s.id
-  FOR NO KEY UPDATE OF s
-)
-UPDATE agents_deliverystream s
-SET wanted_seq = greatest(s.wanted_seq, wanted.last_seq),
-    due_at = CASE WHEN s.due_at IS NULL AND s.parked_at IS NULL AND s.enabled
-                  THEN now() + wanted.debounce_ms * interval '1 millisecond' ELSE s.due_at END
-FROM wanted WHERE s.id = wanted.id
-"""
-
 # A range scan of `stream_due`, which holds due streams only, stopped by the limit; what others have locked is
-# skipped. An endpoint takes its next place only if it then holds no more than are left. The upper seq is
+# skipped. An endpoint takes its next place only if it then holds no more than are left, and no more than it may.
+# Where its breaker is open, one stream is let through when a probe is due, and those that would be given up
+# have their last try; the others are set aside until the breaker closes, each touched once. The upper seq is
 # fixed here, at the first attempt, from the same snapshot that showed the stream as due. `due_at` becomes the
 # end of the lease.
 CLAIM_DUE_STREAMS = """
 WITH due AS MATERIALIZED (
-  SELECT s.id, s.endpoint_id, s.due_at
+  SELECT s.id, s.endpoint_id, s.due_at, s.first_failed_at
   FROM agents_deliverystream s
-  WHERE s.due_at <= now() AND s.enabled AND s.endpoint_id <> ALL(%(full)s::bigint[])
+  WHERE s.due_at <= now() AND s.enabled AND NOT s.handed_over AND s.endpoint_id <> ALL(%(full)s::bigint[])
   ORDER BY s.due_at LIMIT %(limit)s
-), fair AS MATERIALIZED (
-  SELECT due.id, row_number() OVER (PARTITION BY due.endpoint_id ORDER BY due.due_at) AS place,
-         coalesce(busy.held, 0) AS held
+), judged AS MATERIALIZED (
+  SELECT due.*, e.max_in_flight, coalesce(busy.held, 0) AS held,
+         e.opened_at IS NOT NULL AS open, e.probe_at <= now() AS probe,
+         coalesce(due.first_failed_at <= now() - %(give_up_after)s * interval '1 second', false) AS last_try
   FROM due
+  JOIN agents_endpoint e ON e.id = due.endpoint_id
   LEFT JOIN unnest(%(endpoint_ids)s::bigint[], %(held)s::int[]) AS busy (endpoint_id, held) USING (endpoint_id)
+), placed AS MATERIALIZED (
+  SELECT judged.*, row_number() OVER (PARTITION BY endpoint_id ORDER BY last_try DESC, due_at) AS place FROM judged
+), chosen AS MATERIALIZED (
+  SELECT id, endpoint_id, open, open AND NOT last_try AND NOT (probe AND place = 1) AS set_aside
+  FROM placed
+  WHERE held + place <= least(%(limit)s - place + 1, coalesce(max_in_flight, %(limit)s)) OR (open AND NOT last_try)
 ), mine AS MATERIALIZED (
-  SELECT s.id FROM fair JOIN agents_deliverystream s ON s.id = fair.id
-  WHERE fair.held + fair.place <= %(limit)s - fair.place + 1 AND s.due_at <= now() AND s.enabled
+  SELECT s.id, chosen.endpoint_id, chosen.open, chosen.set_aside, s.lease_id AS lost_lease, s.run_id AS lost_run,
+         s.cancel_run_id
+  FROM chosen JOIN agents_deliverystream s ON s.id = chosen.id
+  WHERE s.due_at <= now() AND s.enabled AND NOT s.handed_over
   FOR NO KEY UPDATE OF s SKIP LOCKED
-)
+), probing AS (
+  UPDATE agents_endpoint e
+  SET probe_at = now() + e.probe_pause * 2 * interval '1 second', probe_pause = least(e.probe_pause * 2, %(probe_pause_max)s)
+  WHERE e.opened_at IS NOT NULL AND e.id IN (SELECT endpoint_id FROM mine WHERE open AND NOT set_aside)
+), aside AS (
+  UPDATE agents_deliverystream s
+  SET blocked = true, lease_id = NULL, run_id = NULL, first_failed_at = coalesce(s.first_failed_at, now()),
+      due_at = coalesce(s.first_failed_at, now()) + %(give_up_after)s * interval '1 second'
+  FROM mine WHERE s.id = mine.id AND mine.set_aside RETURNING s.id
+), claimed AS (
 UPDATE agents_deliverystream s
 SET lease_id = %(lease_id)s,
+    run_id = gen_random_uuid(),
     due_at = now() + %(lease_seconds)s * interval '1 second',
+    blocked = false,
     call_id = coalesce(s.call_id, gen_random_uuid()),
-    call_seq = coalesce(s.call_seq, least(c.last_seq, s.cursor + %(new_messages)s)),
+    call_seq = coalesce(s.call_seq, CASE
+      WHEN s.replay_to IS NOT NULL THEN least(s.replay_to, s.replay_cursor + %(new_messages)s)
+      WHEN e.event = 'inbox.updated' THEN s.wanted_seq
+      ELSE least(c.last_seq, s.cursor + CASE WHEN e.event = '' THEN %(new_messages)s ELSE %(event_messages)s END)
+    END),
     attempts = s.attempts + 1
-FROM mine, agents_agentendpoint e, conversations_conversation c
-WHERE s.id = mine.id AND e.id = s.endpoint_id AND c.id = s.conversation_id
-RETURNING s.id, s.lease_id, s.cursor, s.call_id, s.call_seq, s.attempts, s.first_failed_at, s.agent_id,
-  s.endpoint_id, e.url, e.dialect, e.context_messages, e.secrets, c.id, c.key, c.kind = 'dm', c.epoch
+FROM mine, agents_endpoint e, conversations_conversation c
+WHERE s.id = mine.id AND NOT mine.set_aside AND e.id = s.endpoint_id AND c.id = s.conversation_id
+RETURNING s.id, s.lease_id, coalesce(s.replay_cursor, s.cursor) AS done, s.call_id, s.call_seq, s.run_id,
+  CASE WHEN mine.lost_lease IS NOT NULL THEN mine.lost_run END AS lost_run,
+  mine.lost_lease IS NOT NULL AND coalesce(mine.cancel_run_id = mine.lost_run, false) AS lost_run_cancelled,
+  s.attempts, s.first_failed_at, extract(epoch FROM now() - s.waiting_since)::float8 AS waiting,
+  s.agent_id, s.endpoint_id,
+  coalesce(s.agent_id, 'subscription-' || e.public_id) AS name, e.url, e.dialect, e.options, e.context_messages,
+  e.context_tokens, e.while_running = 'interrupt' AS interruptible, e.timeout_seconds, e.secrets, e.sealed, e.event,
+  e.participant_id, e.message_kinds, c.id AS conversation_id, c.key, c.kind, c.epoch
+)
+SELECT aside.count, claimed.* FROM (SELECT count(*) FROM aside) aside LEFT JOIN claimed ON true
 """
 
 # The first entry of `stream_due`.
@@ -89,38 +94,51 @@ WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1
 
 # Probes of the primary key, the locks in id order. An append that holds one of the rows is waited for, and the
 # row is then read anew: `wanted_seq` is the newest. A lost lease matches nothing, so it changes nothing and logs
-# no attempt.
+# no attempt. A replay that ends leaves the cursor alone.
 FINISH = """
 WITH done AS MATERIALIZED (
   SELECT s.id, d.*
-  FROM unnest(%(stream_ids)s::bigint[], %(lease_ids)s::uuid[], %(delivered)s::bool[], %(retry_in)s::float8[],
+  FROM unnest(%(stream_ids)s::bigint[], %(lease_ids)s::uuid[], %(endings)s::text[], %(retry_in)s::float8[],
               %(errors)s::text[], %(call_ids)s::uuid[], %(numbers)s::int[], %(from_seqs)s::bigint[],
               %(to_seqs)s::bigint[], %(run_ids)s::uuid[], %(outcomes)s::text[], %(statuses)s::int[],
-              %(durations)s::int[])
-    AS d (stream_id, lease_id, delivered, retry_in, error, call_id, number, from_seq, to_seq,
-          run_id, outcome, status, duration_ms)
+              %(durations)s::int[], %(requests)s::text[], %(responses)s::text[])
+    AS d (stream_id, lease_id, ending, retry_in, error, call_id, number, from_seq, to_seq,
+          run_id, outcome, status, duration_ms, request, response)
   JOIN agents_deliverystream s ON s.id = d.stream_id AND s.lease_id = d.lease_id
   ORDER BY s.id
   FOR NO KEY UPDATE OF s
 ), logged AS (
   INSERT INTO agents_attempt
-    (stream_id, call_id, run_id, number, from_seq, to_seq, outcome, status, duration_ms, error)
-  SELECT stream_id, call_id, run_id, number, from_seq, to_seq, outcome, status, duration_ms, error
-  FROM done WHERE run_id IS NOT NULL
+    (stream_id, call_id, run_id, number, from_seq, to_seq, outcome, status, duration_ms, error, request, response)
+  SELECT stream_id, call_id, run_id, number, from_seq, to_seq, outcome, status, duration_ms, error, request, response
+  FROM done WHERE outcome IS NOT NULL
+), ended AS MATERIALIZED (
+  SELECT s.id, done.lease_id, done.error, done.retry_in, done.ending,
+         done.ending = 'delivered' AS delivered,
+         done.ending IN ('delivered', 'hold') AS call_over,
+         CASE WHEN done.ending = 'delivered' AND s.replay_to IS NULL THEN s.call_seq ELSE s.cursor END AS cursor,
+         CASE WHEN done.ending = 'delivered' AND s.call_seq < s.replay_to THEN s.call_seq
+              WHEN done.ending <> 'delivered' THEN s.replay_cursor END AS replay_cursor
+  FROM done JOIN agents_deliverystream s ON s.id = done.id
 )
 UPDATE agents_deliverystream s
-SET cursor = CASE WHEN done.delivered THEN s.call_seq ELSE s.cursor END,
-    due_at = CASE WHEN NOT s.enabled THEN NULL
-                  WHEN NOT done.delivered THEN now() + done.retry_in * interval '1 second'
-                  WHEN s.wanted_seq > s.call_seq THEN now() + e.debounce_ms * interval '1 millisecond' END,
-    parked_at = CASE WHEN NOT done.delivered AND done.retry_in IS NULL THEN now() END,
-    first_failed_at = CASE WHEN NOT done.delivered THEN coalesce(s.first_failed_at, now()) END,
-    attempts = CASE WHEN done.delivered THEN 0 ELSE s.attempts END,
-    call_id = CASE WHEN NOT done.delivered THEN s.call_id END,
-    call_seq = CASE WHEN NOT done.delivered THEN s.call_seq END,
-    last_error = done.error, lease_id = NULL
-FROM done, agents_agentendpoint e
-WHERE s.id = done.id AND s.lease_id = done.lease_id AND e.id = s.endpoint_id
+SET cursor = ended.cursor,
+    replay_cursor = ended.replay_cursor,
+    replay_to = CASE WHEN ended.replay_cursor IS NOT NULL THEN s.replay_to END,
+    due_at = CASE WHEN NOT s.enabled OR s.handed_over THEN NULL
+                  WHEN ended.ending = 'retry' THEN now() + ended.retry_in * interval '1 second'
+                  WHEN ended.delivered AND (ended.replay_cursor IS NOT NULL OR s.wanted_seq > ended.cursor) THEN now()
+                  WHEN ended.ending = 'hold' AND s.wanted_seq > s.call_seq THEN now() END,
+    waiting_since = CASE WHEN NOT ended.delivered THEN s.waiting_since WHEN s.wanted_seq > ended.cursor THEN now() END,
+    parked_at = CASE WHEN ended.ending = 'park' THEN now() END,
+    park_reason = CASE WHEN ended.ending = 'park' THEN 'exhausted' ELSE '' END,
+    first_failed_at = CASE WHEN NOT ended.call_over THEN coalesce(s.first_failed_at, now()) END,
+    attempts = CASE WHEN ended.call_over THEN 0 ELSE s.attempts END,
+    call_id = CASE WHEN NOT ended.call_over THEN s.call_id END,
+    call_seq = CASE WHEN NOT ended.call_over THEN s.call_seq END,
+    last_error = ended.error, lease_id = NULL, run_id = NULL, cancel_run_id = NULL
+FROM ended
+WHERE s.id = ended.id AND s.lease_id = ended.lease_id
 RETURNING s.id, extract(epoch FROM s.due_at - now())::float8
 """
 
@@ -138,29 +156,41 @@ FROM held WHERE s.id = held.id RETURNING s.id
 """
 
 RELEASE = f"""{_HELD}
-UPDATE agents_deliverystream s SET due_at = now(), lease_id = NULL, attempts = s.attempts - 1
+UPDATE agents_deliverystream s SET due_at = now(), lease_id = NULL, run_id = NULL, attempts = s.attempts - 1
 FROM held WHERE s.id = held.id
 """
 
+# Probes of the primary key for the calls under way that someone may want to end.
+WANTED_TO_END = """
+SELECT s.id, s.cancel_run_id IS NOT NULL, s.wanted_seq > s.call_seq
+FROM agents_deliverystream s
+JOIN unnest(%(stream_ids)s::bigint[], %(lease_ids)s::uuid[]) AS held (id, lease_id) USING (id, lease_id)
+WHERE s.cancel_run_id = s.run_id OR s.wanted_seq > s.call_seq
+"""
 
-async def mark_due(connection: Connection, conversation_ids: Sequence[int], sender_ids: Sequence[str]) -> int:
-    """Note that these conversations have news: a pair of conversation and sender for each message that triggers.
-
-    Call it in the append's transaction, after the conversations' counters have moved. Returns how many streams
-    of agents have something to do.
-    """
-    parameters = {"conversation_ids": list(conversation_ids), "sender_ids": list(sender_ids)}
-    cursor = await connection.execute(MARK_DUE_SQL, parameters)
-    return cursor.rowcount
+# By the unique pair's index: the streams of one conversation.
+REQUEST_CANCEL = """
+UPDATE agents_deliverystream SET cancel_run_id = run_id
+WHERE conversation_id = %s AND run_id = %s AND lease_id IS NOT NULL
+"""
 
 
 async def claim_due_streams(
-    connection: Connection, *, limit: int, held: Mapping[int, int], lease_seconds: float
-) -> list[ClaimedStream]:
+    connection: Connection,
+    *,
+    limit: int,
+    held: Mapping[int, int],
+    lease_seconds: float,
+    give_up_after: float,
+    probe_pause_max: float,
+) -> tuple[list[ClaimedStream], int]:
     """Take up to `limit` due streams, as many as there are free places; `held` counts the calls of each endpoint.
 
-    No endpoint gets so many that it would hold more places than are left (`rules.may_take_another`). The
-    streams are this caller's alone until `lease_seconds` have passed. New calls get their id and upper seq here.
+    No endpoint gets so many that it would hold more places than are left (`rules.may_take_another`), or more
+    than it may have in flight. The streams are this caller's alone until `lease_seconds` have passed. New calls
+    get their id and upper seq here. Streams of an endpoint whose breaker is open are set aside; how many is the
+    second value. `give_up_after` is the age of a failure, in seconds, at which a stream has its last try;
+    `probe_pause_max` the longest pause between probes, which doubles with each.
     """
     parameters = {
         "limit": limit,
@@ -169,10 +199,14 @@ async def claim_due_streams(
         "held": list(held.values()),
         "lease_id": uuid4(),
         "lease_seconds": lease_seconds,
+        "give_up_after": give_up_after,
+        "probe_pause_max": probe_pause_max,
         "new_messages": NEW_MESSAGES_PER_CALL,
+        "event_messages": MESSAGES_PER_EVENT,
     }
     cursor = await connection.execute(CLAIM_DUE_STREAMS, parameters)
-    return [ClaimedStream(*row) for row in await cursor.fetchall()]
+    rows = await cursor.fetchall()
+    return [ClaimedStream(*row[1:]) for row in rows if row[1] is not None], rows[0][0]
 
 
 async def seconds_to_next_due(connection: Connection) -> float | None:
@@ -196,8 +230,8 @@ async def finish(connection: Connection, finishes: Sequence[Finish]) -> dict[int
 
 
 _FINISH_COLUMNS = (
-    *("stream_ids", "lease_ids", "delivered", "retry_in", "errors", "call_ids", "numbers", "from_seqs"),
-    *("to_seqs", "run_ids", "outcomes", "statuses", "durations"),
+    *("stream_ids", "lease_ids", "endings", "retry_in", "errors", "call_ids", "numbers", "from_seqs"),
+    *("to_seqs", "run_ids", "outcomes", "statuses", "durations", "requests", "responses"),
 )
 
 
@@ -206,23 +240,25 @@ def _finish_row(finish: Finish) -> tuple[object, ...]:
     return (
         stream.id,
         stream.lease_id,
-        finish.delivered,
+        finish.ending.value,
         finish.retry_in,
-        _storable(attempt.error) if attempt else "",
+        storable(attempt.error)[:ERROR_CHARACTERS] if attempt else "",
         stream.call_id,
         stream.attempt,
         stream.cursor + 1,
         stream.call_seq,
-        attempt.run_id if attempt else None,
+        stream.run_id,
         attempt.outcome if attempt else None,
         attempt.status if attempt else None,
         attempt.duration_ms if attempt else None,
+        storable(attempt.request) if attempt else "",
+        storable(attempt.response) if attempt else "",
     )
 
 
-def _storable(error: str) -> str:
-    # An agent may have written this text: what Postgres cannot keep is taken out.
-    return error.replace("\0", "").encode(errors="replace").decode()[:ERROR_CHARACTERS]
+def storable(text: str) -> str:
+    """The text without what Postgres cannot keep: an agent may have written it."""
+    return text.replace("\0", "").encode(errors="replace").decode()
 
 
 async def renew_leases(
@@ -236,6 +272,19 @@ async def renew_leases(
 async def release(connection: Connection, streams: Sequence[ClaimedStream]) -> None:
     """Give these back untried: another dispatcher may have them at once."""
     await connection.execute(RELEASE, _held(streams))
+
+
+async def wanted_to_end(
+    connection: Connection, streams: Sequence[ClaimedStream]
+) -> dict[int, tuple[bool, bool]]:
+    """Which of these held streams someone wants to end: by id, whether cancelled, and whether there is news."""
+    cursor = await connection.execute(WANTED_TO_END, _held(streams))
+    return {row[0]: (row[1], row[2]) for row in await cursor.fetchall()}
+
+
+async def request_cancel(connection: Connection, conversation_id: int, run_id: UUID) -> bool:
+    """Have a run of this conversation ended by whoever makes it, now or after a restart; False if there is none."""
+    return bool((await connection.execute(REQUEST_CANCEL, (conversation_id, run_id))).rowcount)
 
 
 def _held(streams: Sequence[ClaimedStream]) -> dict[str, list[int] | list[UUID] | float]:

@@ -73,6 +73,8 @@ class Conversation(models.Model):
     countable = models.BigIntegerField(default=0)
     # The newest message that counts, as an inbox shows it: {seq, sender_id, text, created_at}.
     last_message = models.JSONField(null=True, blank=True)
+    # The person who has taken over from the agents of this conversation, if one has.
+    handed_to = models.CharField(max_length=128, blank=True)
     # Grows with every change of members, title or state: what caches compare.
     version = models.BigIntegerField(default=1)
     created_at = models.DateTimeField(db_default=Now(), editable=False)

@@ -6,6 +6,7 @@ defaults here. `docs/configuration.md` is generated from this class by `manage.p
 
 import os
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -161,10 +162,36 @@ class Config(BaseSettings):
         8.0, gt=0, description="Seconds that a stopping process may take to finish its work."
     )
 
-    agent_timeout: float = Field(15.0, gt=0, description="Seconds that one agent call may take in all.")
+    agent_timeout: float = Field(
+        30.0,
+        gt=0,
+        description="Seconds until an agent begins to answer, and for the whole of an answer that is not streamed.",
+    )
+    agent_idle_timeout: float = Field(60.0, gt=0, description="Seconds that a streamed answer may pause.")
+    agent_stream_timeout: float = Field(
+        600.0, gt=0, description="Seconds that a streamed answer may take in all."
+    )
     agent_response_bytes: int = Field(MIB, gt=0, description="The largest answer of an agent, in bytes.")
+    agent_allowed_networks: Annotated[list[str], NoDecode] = Field(
+        default_factory=list,
+        description="Networks (`10.0.0.0/8`) that agents may be called in although they are private, separated by commas.",
+    )
     agent_context_messages: int = Field(
         50, gt=0, description="Default number of messages in an agent's context."
+    )
+    agent_group_debounce_ms: int = Field(
+        250,
+        ge=0,
+        le=60_000,
+        description="Milliseconds of quiet in a group before its agents are called, unless an agent says otherwise; in a dm 0.",
+    )
+    agent_loop_limit: int = Field(
+        20,
+        ge=0,
+        description="Messages of agents in a row, without a person, after which a conversation's agents pause; 0: never.",
+    )
+    agent_secret_overlap: float = Field(
+        86_400, ge=0, description="Seconds for which a rotated secret still signs beside the new one."
     )
     agent_retry_schedule: Annotated[list[float], NoDecode] = Field(
         default_factory=lambda: [1.0, 5.0, 30.0, 120.0, 600.0, 1_800.0, 3_600.0, 10_800.0, 21_600.0],
@@ -173,13 +200,24 @@ class Config(BaseSettings):
     agent_retry_for: float = Field(
         259_200, gt=0, description="Seconds after the first failed call at which a delivery stream is parked."
     )
+    breaker_failures: int = Field(
+        10, ge=0, description="Failed calls in a row that open an endpoint's breaker; 0: it never opens."
+    )
+    breaker_pause: float = Field(
+        5.0,
+        gt=0,
+        description="Seconds until an open breaker lets a first call through; each further pause is twice as long.",
+    )
+    breaker_pause_max: float = Field(
+        300.0, gt=0, description="The longest pause between the probes of an open breaker, in seconds."
+    )
     dispatch_in_flight: int = Field(
         500, gt=0, description="Agent calls that one dispatcher has under way at once."
     )
     dispatch_lease: float = Field(
         30.0,
         gt=0,
-        description="Seconds after which another dispatcher may take over a stream; above agent_timeout.",
+        description="Seconds after which another dispatcher may take over a stream whose dispatcher is silent.",
     )
     dispatch_metrics_port: int = Field(
         0,
@@ -190,7 +228,15 @@ class Config(BaseSettings):
     dispatch_poll: float = Field(
         1.0, gt=0, description="Seconds between looks at the due streams without a wake-up."
     )
+    delivery_gauges_interval: float = Field(
+        15.0, gt=0, description="Seconds between looks at how deliveries stand, for `/metrics`."
+    )
     attempt_days: int = Field(7, gt=0, description="Days that `manage.py prune` keeps attempts by default.")
+    attempt_body_bytes: int = Field(
+        2 * KIB,
+        ge=0,
+        description="Bytes of each request and answer that the log of attempts keeps.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -210,8 +256,11 @@ class Config(BaseSettings):
             raise ValueError("FLEETLM_SECRET_KEY is not set; make one with: openssl rand -hex 32")
         if self.auth == "open" and self.host not in LOOPBACK_HOSTS:
             raise ValueError(f"FLEETLM_AUTH=open listens on loopback only, not on HOST={self.host}")
-        if self.dispatch_lease <= self.agent_timeout:
-            raise ValueError("FLEETLM_DISPATCH_LEASE must be longer than FLEETLM_AGENT_TIMEOUT")
+        for network in self.agent_allowed_networks:
+            try:
+                ip_network(network)
+            except ValueError as error:
+                raise ValueError(f"FLEETLM_AGENT_ALLOWED_NETWORKS: {error}") from None
         return self
 
     @property
@@ -225,7 +274,7 @@ class Config(BaseSettings):
         return [url.strip() for url in self.redis_url.split(",") if url.strip()]
 
 
-_LISTS = {"allowed_hosts", "allowed_origins", "agent_retry_schedule"}
+_LISTS = {"allowed_hosts", "allowed_origins", "agent_retry_schedule", "agent_allowed_networks"}
 
 
 def load_config() -> Config:

@@ -19,6 +19,7 @@ from fleetlm.api.conversations import (
 from fleetlm.api.inbox import Inbox, InboxEvents
 from fleetlm.api.messages import Events, Messages, Read
 from fleetlm.api.participants import ParticipantDetail, Participants
+from fleetlm.api.runs import RunCancel, Runs
 from fleetlm.api.tokens import Tokens
 from fleetlm.errors import InternalError
 from fleetlm.playground import playground
@@ -42,6 +43,8 @@ urlpatterns = [
     path(f"{_conversation}/messages", Messages.as_view()),
     path(f"{_conversation}/events", Events.as_view()),
     path(f"{_conversation}/read", Read.as_view()),
+    path(f"{_conversation}/runs", Runs.as_view()),
+    path(f"{_conversation}/runs/<str:run_id>/cancel", RunCancel.as_view()),
     path(f"{_conversation}/participants", Members.as_view()),
     path(f"{_conversation}/participants/<str:participant_id>", MemberDetail.as_view()),
     path(f"{_conversation}/close", ConversationState.as_view(state="closed")),

@@ -32,6 +32,12 @@ SELECT_ENTRIES = (
     " ON asked.participant_id = m.participant_id AND asked.conversation_id = m.conversation_id"
 )
 
+SELECT_ENTRIES_OF = f"""{_ENTRY}
+JOIN unnest(%s::bigint[]) AS asked (conversation_id) ON asked.conversation_id = m.conversation_id
+WHERE m.participant_id IN (SELECT participant_id FROM conversations_membership l
+  WHERE l.conversation_id = asked.conversation_id ORDER BY participant_id LIMIT %s)
+"""
+
 # The newest conversations of one participant with what their entries depend on: no subqueries, no JSON.
 SELECT_VERSIONS = """
 SELECT c.id, c.last_seq, c.version, r.last_read_seq
@@ -119,3 +125,16 @@ async def members(connection: Connection, conversation_id: int, limit: int) -> l
     cursor = await connection.execute(SELECT_MEMBERS, (conversation_id, limit))
     names = ("id", "kind", "display_name", "role", "last_read_seq")
     return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
+
+
+async def entries_of(
+    connection: Connection, conversation_ids: Sequence[int], limit: int
+) -> dict[int, dict[str, dict[str, Any]]]:
+    """The inbox entries of these conversations' first `limit` members by id: conversation id → participant id → entry."""
+    found: dict[int, dict[str, dict[str, Any]]] = {
+        conversation_id: {} for conversation_id in conversation_ids
+    }
+    cursor = await connection.execute(SELECT_ENTRIES_OF, (list(conversation_ids), limit))
+    for row in await cursor.fetchall():
+        found[row[1]][row[0]] = _entry(row)
+    return found

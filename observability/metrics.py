@@ -40,13 +40,33 @@ FRAMES_SENT = Counter("fleetlm_frames_sent", "Frames handed to sockets.")
 SLOW_READERS_CLOSED = Counter("fleetlm_slow_readers_closed", "Sockets closed because they did not keep up.")
 INBOX_TICKS = Counter("fleetlm_inbox_ticks", "Ticks pushed to inbox topics.")
 DELIVERIES = Counter(
-    "fleetlm_deliveries", "Agent calls by outcome; see `agents.models.Attempt.Outcome`.", ["outcome"]
+    "fleetlm_deliveries",
+    "Calls of agents and subscriptions, by outcome; see `agents.models.Attempt.Outcome`.",
+    ["endpoint", "outcome"],
 )
 DELIVERY_SECONDS = Histogram(
     "fleetlm_delivery_seconds",
-    "Duration of agent calls.",
-    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30),
+    "Duration of calls of agents and subscriptions.",
+    ["endpoint"],
+    buckets=(0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
 )
+DELIVERY_LAG_SECONDS = Histogram(
+    "fleetlm_delivery_lag_seconds",
+    "From when news came for a delivery stream to the call that carries it.",
+    buckets=(*_FAST_SECONDS, 30, 60, 600, 3_600),
+)
+DELIVERY_STREAMS = Gauge(
+    "fleetlm_delivery_streams",
+    "Delivery streams by state: due, retrying, blocked (an open breaker), parked.",
+    ["endpoint", "state"],
+    multiprocess_mode="mostrecent",
+)
+DELIVERY_OLDEST_DUE_SECONDS = Gauge(
+    "fleetlm_delivery_oldest_due_seconds",
+    "For how long the stream that has waited longest has been due.",
+    multiprocess_mode="mostrecent",
+)
+BREAKERS = Counter("fleetlm_breakers", "Breakers of endpoints that have opened or closed.", ["change"])
 DELIVERIES_IN_FLIGHT = Gauge(
     "fleetlm_deliveries_in_flight", "Agent calls under way.", multiprocess_mode="livesum"
 )

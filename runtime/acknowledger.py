@@ -2,13 +2,19 @@
 statement."""
 
 import asyncio
+import logging
 
 import psycopg
+from django.conf import settings
 
 from agents import store
+from agents.breaker import Breaker, note_outcomes
 from agents.calls import Finish
-from runtime.database import Pool
+from observability import metrics
+from runtime.database import Connection, Pool
 from runtime.outage import DATABASE_AWAY, Outage
+
+logger = logging.getLogger(__name__)
 
 BATCH = 500
 
@@ -21,6 +27,8 @@ class Acknowledger:
         self._waiting: list[tuple[Finish, asyncio.Future[float | None]]] = []
         self._wake = asyncio.Event()
         self._outage = Outage("the outcome of agent calls")
+        config = settings.FLEETLM
+        self._breaker = Breaker(config.breaker_failures, config.breaker_pause)
 
     async def finish(self, finish: Finish) -> float | None:
         """Give a stream back; returns after the commit with the seconds until it is due again.
@@ -48,7 +56,7 @@ class Acknowledger:
             return
         try:
             async with self._pool.connection() as connection:
-                due = await store.finish(connection, [finish for finish, _ in batch])
+                due = await self._finish(connection, [finish for finish, _ in batch])
         except DATABASE_AWAY as error:
             await asyncio.sleep(self._outage.pause(error))
             return
@@ -57,6 +65,17 @@ class Acknowledger:
         else:
             self._outage.over()
             self._answer(batch, due)
+
+    async def _finish(self, connection: Connection, finishes: list[Finish]) -> dict[int, float | None]:
+        """Give the streams back and count what became of their calls, in one transaction."""
+        async with connection.transaction():
+            due = await store.finish(connection, finishes)
+            opened, closed = await note_outcomes(connection, finishes, due.keys(), self._breaker)
+        for change, endpoint_ids in (("opened", opened), ("closed", closed)):
+            if endpoint_ids:
+                metrics.BREAKERS.labels(change).inc(len(endpoint_ids))
+                logger.warning("Breaker %s of endpoints %s", change, sorted(endpoint_ids))
+        return due
 
     def _answer(
         self,

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 from uuid_utils.compat import uuid7
 
-import agents.store
 import inbox.store
+from agents import marking
 from conversations import rules, store
 from conversations.append import AppendRequest, Head, Known, Members, Message, Outcome, plan
 from runtime.database import Connection
@@ -22,7 +22,7 @@ class Committed:
     messages: list[Message]
     heads: dict[int, Head]
     members: dict[int, Members]
-    agents_due: bool
+    deliveries_due: bool
 
 
 class MembersCache:
@@ -63,7 +63,7 @@ async def commit_batch(
         planned = plan(requests, known, datetime.now(UTC), uuid7)
         if planned.messages:
             await _write(connection, planned.messages, heads, members)
-        due = await _mark_agents_due(connection, planned.messages)
+        due = await _mark_due(connection, planned.messages)
     return Committed(
         planned.outcomes, planned.messages, {head.id: head for head in heads.values()}, members, due
     )
@@ -78,9 +78,11 @@ async def _write(
     await inbox.store.update_mentions(connection, messages)
 
 
-async def _mark_agents_due(connection: Connection, messages: list[Message]) -> bool:
-    triggers = {(m.conversation_id, m.sender_id) for m in messages if rules.counts_as_unread(m.kind)}
-    if not triggers:
+async def _mark_due(connection: Connection, messages: list[Message]) -> bool:
+    if not messages:
         return False
-    conversation_ids, sender_ids = (list(column) for column in zip(*sorted(triggers), strict=True))
-    return bool(await agents.store.mark_due(connection, conversation_ids, sender_ids))
+    news = [
+        marking.News(m.conversation_id, m.seq, m.sender_id, rules.counts_as_unread(m.kind), m.mentions)
+        for m in messages
+    ]
+    return bool(await marking.mark_due(connection, news))

@@ -9,6 +9,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from channels_redis.pubsub import RedisPubSubChannelLayer, RedisPubSubLoopLayer, RedisSingleShardConnection
+from redis.asyncio import Redis
+
+
+def group_of(conversation_id: int) -> str:
+    """The channel layer group of a conversation."""
+    return f"conversation.{conversation_id}"
 
 
 class PipelinedPubSubChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # channels_redis has no types
@@ -27,3 +33,15 @@ class PipelinedPubSubChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc
             for name, payload in publishes:
                 pipeline.execute_command("PUBLISH", name, payload)
             await pipeline.execute()
+
+    def client_of(self, group: str) -> Redis:
+        """The client of the Valkey that carries this group, for what is kept beside its messages."""
+        layer: RedisPubSubLoopLayer = self._get_layer()
+        shard = layer._get_shard(layer._get_group_channel_name(group))
+        shard._ensure_redis()
+        client: Redis = shard._redis
+        return client
+
+    def publication(self, group: str, message: dict[str, Any]) -> tuple[str, bytes]:
+        """The channel and the bytes that one PUBLISH takes to send this message to its group."""
+        return self._get_layer()._get_group_channel_name(group), self.serialize(message)

@@ -12,6 +12,7 @@ from runtime.database import make_pool
 from runtime.gateway import Gateway
 from runtime.inbox_server import InboxServer
 from runtime.listener import Listener
+from runtime.partials import Partials
 from runtime.publisher import Publisher
 from runtime.sessions import Sessions
 
@@ -24,6 +25,7 @@ class Runtime:
         self.process = secrets.token_hex(6)
         self.pool = make_pool()
         self.publisher = Publisher(on_recovered=self._recovered)
+        self.partials = Partials()
         self.listener = Listener(
             {
                 "log": self._to_sessions,
@@ -31,6 +33,7 @@ class Runtime:
                 "event": self._to_sessions,
                 "typing": self._to_sessions,
                 "presence": self._to_sessions,
+                "run": lambda message: self.sessions.receive_run(message),
                 "process": lambda message: self.sessions.receive_process(message),
                 "inbox": lambda message: self.inboxes.receive(message),
                 "inbox_large": lambda message: self.inboxes.receive(message),

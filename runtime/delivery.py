@@ -1,187 +1,218 @@
 """One call of an agent, from the claimed stream to how it ended. No transaction is open while the agent is
 called."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from random import random
-from time import perf_counter
 from typing import Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from cryptography.fernet import InvalidToken
 from django.conf import settings
 from opentelemetry import propagate, trace
 
-from agents import rules
-from agents.calls import AttemptRecord, ClaimedStream, Finish
-from agents.dialects import DIALECTS, Call
-from agents.door import Door
-from agents.errors import AnswerInvalid, CallError
-from agents.secrets import open_secrets
-from conversations.append import Appended, AppendRequest
-from conversations.errors import (
-    ClientIdReused,
-    ConversationClosed,
-    ConversationNotFound,
-    FleetLMError,
-    NotAMember,
-    Overloaded,
-    Unavailable,
-)
+from agents import context, endpoints, rules
+from agents.calls import ClaimedStream, Ending, Finish
+from agents.dialects import DIALECTS, Call, Reader
+from agents.door import Answer, Door
+from agents.errors import AgentUnreachable, CallError, CallTimedOut
 from conversations.rules import Limits
-from observability import metrics
+from runtime.answers import Answers
+from runtime.briefs import Brief
+from runtime.calling import Exchange, Keys, Stop, Stopped, open_keys, patience_for
+from runtime.database import in_thread
+from runtime.run_relay import Run, RunRelay
 
-Append = Callable[[AppendRequest], Awaitable[Appended]]
-
-APPEND_PAUSE: Final = 0.5
-"""Seconds between tries to append an answer while that is not possible for now."""
-
-_UNWANTED: Final = (ConversationClosed, ConversationNotFound, NotAMember)
-"""The conversation takes no answer of this agent any more; calling it again would change nothing."""
+GONE: Final = 410
+"""The status by which an agent says that it never wants to be called again."""
 
 _tracer: Final = trace.get_tracer(__name__)
 
 
 class Courier:
-    """Makes the calls of claimed streams: writes the request, posts it, reads the answer and appends it."""
+    """Makes the calls of claimed streams: writes the request, posts it, relays the answer and appends it."""
 
-    def __init__(self, door: Door, append: Append) -> None:
+    def __init__(self, door: Door, answers: Answers, relay: RunRelay) -> None:
         self._door = door
-        self._append = append
+        self._answers = answers
+        self._relay = relay
         self._config = config = settings.FLEETLM
         self._limits = Limits(config.text_bytes, config.content_bytes, config.json_depth)
 
-    async def deliver(
-        self,
-        stream: ClaimedStream,
-        messages: Sequence[rules.ContextMessage],
-        participants: Sequence[Mapping[str, str]],
-    ) -> Finish:
+    async def deliver(self, stream: ClaimedStream, brief: Brief, stop: Stop) -> Finish:
         """Call the agent if there is something new for it, and append its answer. Returns how that ended."""
-        new_from_seq = rules.new_from_seq(messages, stream.cursor, stream.agent_id)
-        if new_from_seq is None:
-            return Finish(stream, delivered=True)
-        run_id, started = uuid4(), perf_counter()
-        outcome, error = "accepted", None
-        try:
-            drafts = await self._call(stream, run_id, messages, new_from_seq, participants)
-            if drafts is not None:
-                outcome = "answered"
-                await self._append_answer(stream, drafts)
-        except CallError as failure:
-            outcome, error = failure.outcome, failure
-        seconds = perf_counter() - started
-        metrics.DELIVERIES.labels(outcome).inc()
-        metrics.DELIVERY_SECONDS.observe(seconds)
-        attempt = AttemptRecord(
-            run_id=run_id,
-            outcome=outcome,
-            status=_status(outcome, error),
-            duration_ms=round(seconds * 1000),
-            error=str(error or ""),
-        )
-        if error is None:
-            return Finish(stream, delivered=True, attempt=attempt)
-        return Finish(stream, delivered=False, retry_in=self._next_retry(stream, error), attempt=attempt)
-
-    async def _call(
-        self,
-        stream: ClaimedStream,
-        run_id: UUID,
-        messages: Sequence[rules.ContextMessage],
-        new_from_seq: int,
-        participants: Sequence[Mapping[str, str]],
-    ) -> tuple[rules.Draft, ...] | None:
-        now = datetime.now(UTC)
-        dialect = DIALECTS[stream.dialect]
-        request = dialect.write(
-            Call(
-                call_id=stream.call_id,
-                run_id=run_id,
-                agent_id=stream.agent_id,
-                key=stream.key,
-                is_dm=stream.is_dm,
-                epoch=stream.epoch,
-                messages=messages,
-                new_from_seq=new_from_seq,
-                participants=participants,
-                reply_url=f"{self._config.base_url}/api/conversations/{stream.key}/messages",
-                secrets=_secrets(stream, now),
-                now=now,
+        agent_id = stream.agent_id or ""
+        if stream.lost_run_id is not None:
+            self._relay.lost(
+                conversation_id=stream.conversation_id,
+                run_id=stream.lost_run_id,
+                agent_id=agent_id,
+                cancelled=stream.lost_run_cancelled,
             )
+        new_from_seq = rules.new_from_seq(brief.messages, stream.cursor, agent_id)
+        if new_from_seq is None or stream.lost_run_cancelled:
+            return Finish(stream, Ending.DELIVERED)
+        limit = self._config.agent_loop_limit
+        if limit and brief.agents_in_a_row >= limit:
+            await self._pause_loop(stream, brief)
+            return Finish(stream, Ending.HOLD)
+        return await self._call(stream, brief, new_from_seq, stop)
+
+    async def _call(self, stream: ClaimedStream, brief: Brief, new_from_seq: int, stop: Stop) -> Finish:
+        exchange = Exchange()
+        run = self._relay.open(
+            conversation_id=stream.conversation_id, run_id=stream.run_id, agent_id=stream.agent_id or ""
         )
+        talk = _Talk(self._door, self._limits, exchange, run)
+        try:
+            async with stop.listening():
+                drafts = await talk.hold(stream, self._written(stream, brief, new_from_seq))
+            seq = await self._answers.store(stream, _marked(drafts or (), stream.run_id))
+        except Stopped:
+            return await self._stopped(stream, talk, stop.reason)
+        except CallError as error:
+            return await self._failed(stream, exchange, run, error)
+        except BaseException:
+            run.failed("The call was given up.", retry=True)
+            raise
+        run.finished(seq)
+        outcome = "accepted" if drafts is None else "answered"
+        return Finish(stream, Ending.DELIVERED, attempt=exchange.record(stream, outcome))
+
+    def _written(self, stream: ClaimedStream, brief: Brief, new_from_seq: int) -> Call:
+        now = datetime.now(UTC)
+        keys: Keys = open_keys(stream, now)
+        return Call(
+            call_id=stream.call_id,
+            run_id=stream.run_id,
+            agent_id=stream.agent_id or "",
+            key=stream.key,
+            is_dm=stream.is_dm,
+            epoch=stream.epoch,
+            messages=context.select(brief.messages, stream.cursor, tokens=stream.context_tokens),
+            new_from_seq=new_from_seq,
+            participants=brief.participants,
+            reply_url=f"{self._config.base_url}/api/conversations/{stream.key}/messages",
+            secrets=keys.secrets,
+            now=now,
+            url=stream.url,
+            options=stream.options,
+            api_key=keys.private.api_key,
+            custom_headers=keys.private.headers,
+        )
+
+    async def _stopped(self, stream: ClaimedStream, talk: "_Talk", reason: str) -> Finish:
+        """Someone ended the call: what was said is kept, marked, and the call is not made again."""
+        said = talk.said()
+        drafts = _marked((said,), stream.run_id, reason) if said is not None else ()
+        seq = await self._answers.store(stream, drafts)
+        talk.run.cancelled(seq)
+        return Finish(stream, Ending.DELIVERED, attempt=talk.exchange.record(stream, reason))
+
+    async def _failed(self, stream: ClaimedStream, exchange: Exchange, run: Run, error: CallError) -> Finish:
+        attempt = exchange.record(stream, error.outcome, str(error))
+        if error.status == GONE:
+            await in_thread(endpoints.disable, stream.endpoint_id, "The agent answered 410 Gone.")
+        retry_in = next_retry(stream, error)
+        run.failed(str(error), retry=retry_in is not None)
+        if retry_in is not None:
+            return Finish(stream, Ending.RETRY, retry_in, attempt)
+        await self._answers.tell(
+            stream,
+            f"{stream.agent_id} does not answer. It was tried for a long time and is not called again for now.",
+            {"event": "agent.exhausted", "agent_id": stream.agent_id},
+            f"exhausted:{stream.call_id}",
+        )
+        return Finish(stream, Ending.PARK, attempt=attempt)
+
+    async def _pause_loop(self, stream: ClaimedStream, brief: Brief) -> None:
+        await self._answers.tell(
+            stream,
+            f"The agents have sent {brief.agents_in_a_row} messages in a row. They pause until a person writes.",
+            {"event": "agents.paused", "reason": "loop", "messages": brief.agents_in_a_row},
+            f"loop:{brief.person_spoke_at}",
+        )
+
+
+class _Talk:
+    """The exchange with one agent: its request, its answer as it comes, what it has said so far."""
+
+    def __init__(self, door: Door, limits: Limits, exchange: Exchange, run: Run) -> None:
+        self.exchange = exchange
+        self.run = run
+        self._door = door
+        self._limits = limits
+        self._reader: Reader | None = None
+
+    async def hold(self, stream: ClaimedStream, call: Call) -> tuple[rules.Draft, ...] | None:
+        """Post, relay what streams in, and return the messages of the whole answer, or None if they come later."""
+        dialect = DIALECTS[stream.dialect]
+        request = dialect.write(call)
         span = _tracer.start_span("agent call", kind=trace.SpanKind.CLIENT)
         try:
-            headers = request.headers | _trace_headers(span, stream.call_id, run_id)
-            response = await self._door.post(stream.url, headers, request.body)
+            request.headers.update(trace_headers(span, stream.call_id, stream.run_id))
+            async with self.exchange.post(
+                self._door, request, call.custom_headers, patience_for(stream)
+            ) as answer:
+                try:
+                    self._reader = reader = dialect.reader(answer.head, self._limits)
+                except CallError:
+                    await self.exchange.note_refusal(answer)
+                    raise
+                if not reader.done:
+                    await self._read(answer, reader)
+                return reader.result()
         finally:
             span.end()
-        return dialect.read(response, self._limits)
 
-    async def _append_answer(self, stream: ClaimedStream, drafts: Sequence[rules.Draft]) -> None:
-        """Append each message once, however often this call is made: its `client_id` comes from the call's
-        id."""
-        for number, draft in enumerate(drafts):
-            request = AppendRequest(
-                key=stream.key,
-                sender_id=stream.agent_id,
-                text=draft.text,
-                kind=draft.kind,
-                content=draft.content or {},
-                metadata=draft.metadata or {},
-                client_id=f"{stream.call_id}:{number}",
-            )
-            try:
-                await self._append_patiently(request)
-            except ClientIdReused:
-                # An earlier attempt got this far, and the agent now answers otherwise: the first answer
-                # stands.
-                continue
-            except _UNWANTED:
-                return
-            except FleetLMError as error:
-                raise AnswerInvalid(str(error), status=200) from error
+    async def _read(self, answer: Answer, reader: Reader) -> None:
+        try:
+            async for data in answer.chunks():
+                self.exchange.note(data)
+                self.run.add(reader.feed(data))
+                if reader.done:
+                    return
+        except (AgentUnreachable, CallTimedOut):
+            if not reader.complete:
+                raise
+        self.run.add(reader.end())
 
-    async def _append_patiently(self, request: AppendRequest) -> None:
-        # The answer is too good to be thrown away: until the lease is lost, which cancels this, it waits.
-        while True:
-            try:
-                await self._append(request)
-            except (Overloaded, Unavailable):
-                await asyncio.sleep(APPEND_PAUSE)
-            else:
-                return
-
-    def _next_retry(self, stream: ClaimedStream, error: CallError) -> float | None:
-        since = stream.first_failed_at
-        return rules.next_retry(
-            self._config.agent_retry_schedule,
-            stream.attempt,
-            random(),  # noqa: S311  # spreads retries, keeps no secret
-            failing_seconds=(datetime.now(UTC) - since).total_seconds() if since else 0.0,
-            give_up_after=self._config.agent_retry_for,
-            retry_after=error.retry_after,
-        )
+    def said(self) -> rules.Draft | None:
+        """What the agent has said so far."""
+        return self._reader.said() if self._reader is not None else None
 
 
-def _status(outcome: str, error: CallError | None) -> int | None:
-    if error is not None:
-        return error.status
-    return 204 if outcome == "accepted" else 200
+def next_retry(stream: ClaimedStream, error: CallError) -> float | None:
+    """Seconds until this call is made again, or None when it was tried for long enough."""
+    config = settings.FLEETLM
+    since = stream.first_failed_at
+    return rules.next_retry(
+        config.agent_retry_schedule,
+        stream.attempt,
+        random(),  # noqa: S311  # spreads retries, keeps no secret
+        failing_seconds=(datetime.now(UTC) - since).total_seconds() if since else 0.0,
+        give_up_after=config.agent_retry_for,
+        retry_after=error.retry_after,
+    )
 
 
-def _secrets(stream: ClaimedStream, now: datetime) -> list[str]:
-    try:
-        return open_secrets(stream.secrets, now)
-    except InvalidToken:
-        raise CallError("The endpoint's secrets were stored under another FLEETLM_SECRET_KEY.") from None
-
-
-def _trace_headers(span: trace.Span, call_id: UUID, run_id: UUID) -> dict[str, str]:
+def trace_headers(span: trace.Span, call_id: UUID, run_id: UUID) -> dict[str, str]:
     """W3C Trace Context: of this span, or, where nothing traces, one that all attempts of a call share."""
     if not span.get_span_context().is_valid:
         return {"traceparent": f"00-{call_id.hex}-{run_id.hex[:16]}-00"}
     headers: dict[str, str] = {}
     propagate.inject(headers, trace.set_span_in_context(span))
     return headers
+
+
+def _marked(drafts: Sequence[rules.Draft], run_id: UUID, status: str | None = None) -> list[rules.Draft]:
+    """A streamed answer says in its content which run it was, and how that ended."""
+    return [
+        replace(
+            draft,
+            content={**draft.content, "run_id": str(run_id), "status": status or draft.content["status"]},
+        )
+        if draft.content and "parts" in draft.content and "status" in draft.content
+        else draft
+        for draft in drafts
+    ]

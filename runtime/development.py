@@ -25,6 +25,7 @@ from runtime.supervisor import Supervisor
 
 PROJECT_ROOT: Final = Path(__file__).resolve().parent.parent
 KEPT_NAMES: Final = (
+    "FLEETLM_AGENT_ALLOWED_NETWORKS",
     "DATABASE_URL",
     "REDIS_URL",
     "HOST",
@@ -33,6 +34,7 @@ KEPT_NAMES: Final = (
     "FLEETLM_AUTH",
     "FLEETLM_SECRET_KEY",
 )
+LOOPBACK: Final = "127.0.0.0/8,::1/128"
 LOOK_SECONDS: Final = 0.1
 PATIENCE_SECONDS: Final = 30.0
 FALSE_STARTS: Final = 2
@@ -102,6 +104,7 @@ class Development:
     def _environment(self) -> dict[str, str]:
         environment = {name: value for name, value in self.given.items() if value or name not in KEPT_NAMES}
         environment.setdefault("FLEETLM_LOG_FORMAT", "text")
+        environment.setdefault("FLEETLM_AGENT_ALLOWED_NETWORKS", LOOPBACK)  # where the demo agent is
         return environment | {
             "FLEETLM_SECRET_KEY": self._secret_key(),
             "HOST": self.host,

@@ -1,33 +1,35 @@
-"""Calls agents: claims due delivery streams, lets each be delivered, gives them back. See
-`docs/ARCHITECTURE.md`.
+"""Calls agents and subscriptions: claims due delivery streams, lets each be delivered, gives them back.
 
-It wakes up by hints of the channel layer, by what it knows to be due, and anyway every `dispatch_poll`
-seconds: without Valkey it is late, never idle.
+See `docs/ARCHITECTURE.md`. It wakes up by hints of the channel layer, by what it knows to be due, and anyway every
+`dispatch_poll` seconds: without Valkey it is late, never idle.
 """
 
 import asyncio
 import contextlib
 import logging
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
 
 from django.conf import settings
 
-from agents import queries, rules, store
+from agents import breaker, store
 from agents.calls import ClaimedStream
-from agents.door import Door
 from observability import metrics
+from runtime import briefs
 from runtime.acknowledger import Acknowledger
+from runtime.answers import Answers, Append
+from runtime.briefs import Brief
+from runtime.calling import Stop, make_door
 from runtime.database import Pool
-from runtime.delivery import Append, Courier
+from runtime.delivery import Courier
+from runtime.delivery_gauges import measure_for_ever
+from runtime.notifications import Notifier
 from runtime.outage import DATABASE_AWAY, Outage
+from runtime.run_relay import RunRelay
 
 logger = logging.getLogger(__name__)
-
-GROUP = "dispatch"
-"""The channel layer group of the dispatchers; a message of type `dispatch.due` wakes them up."""
 
 RELEASE_SECONDS = 2.0
 """How long a stopping dispatcher tries to give back what it could not finish."""
@@ -36,18 +38,26 @@ RELEASE_SECONDS = 2.0
 @dataclass(slots=True, eq=False)
 class _InFlight:
     stream: ClaimedStream
-    task: asyncio.Task[None]
     renewed_at: float
+    stop: Stop = field(default_factory=Stop)
+    task: "asyncio.Task[None] | None" = None
+
+    def give_up(self) -> None:
+        """The lease is lost: whatever the call comes to is another dispatcher's business."""
+        if self.task is not None:
+            self.task.cancel()
 
 
 class Dispatcher:
     """One dispatcher. Any number of them may run, in any number of processes."""
 
-    def __init__(self, pool: Pool, append: Append) -> None:
+    def __init__(self, pool: Pool, append: Append, relay: RunRelay) -> None:
         self._pool = pool
-        self._config = config = settings.FLEETLM
-        self._door = Door(timeout=config.agent_timeout, max_bytes=config.agent_response_bytes)
-        self._courier = Courier(self._door, append)
+        self._config = settings.FLEETLM
+        self._door = make_door()
+        self._relay = relay
+        self._courier = Courier(self._door, Answers(append), relay)
+        self._notifier = Notifier(self._door)
         self._acknowledger = Acknowledger(pool)
         self._in_flight: dict[int, _InFlight] = {}
         self._per_endpoint: Counter[int] = Counter()
@@ -61,10 +71,23 @@ class Dispatcher:
         """Look for due streams now."""
         self._wake.set()
 
+    def cancel(self, run_id: str) -> None:
+        """Someone wants this run to end; it does if it is made here."""
+        for entry in self._in_flight.values():
+            if str(entry.stream.run_id) == run_id:
+                entry.stop("cancelled")
+
     async def run(self, stop: asyncio.Event) -> None:
         """Call agents until `stop` is set, then finish what is under way for at most `drain_seconds`."""
         async with self._door, asyncio.TaskGroup() as group:
-            work = (self._acknowledger.run(), self._renew_leases(), self._stop_with(stop))
+            work = (
+                self._acknowledger.run(),
+                self._relay.run(),
+                self._renew_leases(),
+                self._look_for_ends(),
+                measure_for_ever(self._pool),
+                self._stop_with(stop),
+            )
             background = [group.create_task(one) for one in work]
             await self._claim_until_stopped()
             await self._drain()
@@ -95,39 +118,49 @@ class Dispatcher:
             self._backlog, self._freed = True, 0
             return self._config.dispatch_poll
         async with self._pool.connection() as connection:
-            streams = await store.claim_due_streams(
-                connection, limit=free, held=self._per_endpoint, lease_seconds=self._config.dispatch_lease
+            if any(entry.stream.interruptible for entry in self._in_flight.values()):
+                await self._end_unwanted(connection)
+            streams, set_aside = await store.claim_due_streams(
+                connection,
+                limit=free,
+                held=self._per_endpoint,
+                lease_seconds=self._config.dispatch_lease,
+                give_up_after=self._config.agent_retry_for,
+                probe_pause_max=self._config.breaker_pause_max,
             )
             next_due = None if len(streams) == free else await store.seconds_to_next_due(connection)
             if streams:
                 await self._start(connection, streams)
         self._backlog = len(streams) == free or (next_due is not None and next_due <= 0)
         self._freed = 0
+        if set_aside:
+            return 0
         if next_due is None or next_due <= 0:
             return self._config.dispatch_poll
         return min(next_due + 0.001, self._config.dispatch_poll)
 
     async def _start(self, connection: store.Connection, streams: list[ClaimedStream]) -> None:
         try:
-            contexts = await queries.contexts(connection, streams)
-            members = await queries.participants(connection, [stream.conversation_id for stream in streams])
+            found = await briefs.load(connection, streams)
         except BaseException:
             # They are leased but nobody calls them: back at once, if Postgres can still be told.
             await self._release(streams)
             raise
         now = monotonic()
         for stream in streams:
-            call = self._deliver(stream, contexts[stream.id], members[stream.conversation_id])
-            entry = _InFlight(stream, asyncio.create_task(call, name=f"delivery-{stream.id}"), now)
+            if stream.waiting_seconds is not None and stream.attempt == 1:
+                metrics.DELIVERY_LAG_SECONDS.observe(stream.waiting_seconds)
+            entry = _InFlight(stream, now)
+            call = self._deliver(entry, found[stream.id])
+            entry.task = asyncio.create_task(call, name=f"delivery-{stream.id}")
             self._in_flight[stream.id] = entry
             self._per_endpoint[stream.endpoint_id] += 1
             entry.task.add_done_callback(partial(self._ended, entry))
         metrics.DELIVERIES_IN_FLIGHT.set(len(self._in_flight))
 
-    async def _deliver(
-        self, stream: ClaimedStream, messages: list[rules.ContextMessage], members: list[dict[str, str]]
-    ) -> None:
-        finish = await self._courier.deliver(stream, messages, members)
+    async def _deliver(self, entry: _InFlight, brief: Brief) -> None:
+        courier = self._notifier if entry.stream.event else self._courier
+        finish = await courier.deliver(entry.stream, brief, entry.stop)
         due_in = await self._acknowledger.finish(finish)
         if due_in is not None and due_in <= self._config.dispatch_poll:
             self._wake.set()
@@ -148,7 +181,7 @@ class Dispatcher:
             self._wake.set()
 
     async def _renew_leases(self) -> None:
-        """Hold what takes long. A call whose lease is lost is cancelled: it is another dispatcher's now."""
+        """Hold what takes long. A call whose lease is lost is given up: it is another dispatcher's now."""
         interval = self._config.dispatch_lease / 3
         outage = Outage("the renewal of leases")
         while True:
@@ -169,10 +202,37 @@ class Dispatcher:
             for entry in old:
                 entry.renewed_at = now
                 if entry.stream.id not in held:
-                    entry.task.cancel()
+                    entry.give_up()
+
+    async def _look_for_ends(self) -> None:
+        """End calls that someone has cancelled, or that news interrupts; and bring probes of open breakers."""
+        outage = Outage("the end of agent calls")
+        while True:
+            await asyncio.sleep(self._config.dispatch_poll)
+            try:
+                async with self._pool.connection() as connection:
+                    await self._end_unwanted(connection)
+                    if await breaker.bring_probes(connection):
+                        self._wake.set()
+            except DATABASE_AWAY as error:
+                outage.pause(error)
+            else:
+                outage.over()
+
+    async def _end_unwanted(self, connection: store.Connection) -> None:
+        entries = [entry for entry in self._in_flight.values() if not entry.stream.event]
+        if not entries:
+            return
+        unwanted = await store.wanted_to_end(connection, [entry.stream for entry in entries])
+        for entry in entries:
+            cancelled, news = unwanted.get(entry.stream.id, (False, False))
+            if cancelled:
+                entry.stop("cancelled")
+            elif news and entry.stream.interruptible:
+                entry.stop("interrupted")
 
     async def _drain(self) -> None:
-        tasks = {entry.task for entry in self._in_flight.values()}
+        tasks = {entry.task for entry in self._in_flight.values() if entry.task is not None}
         if not tasks:
             return
         logger.info("Stopping: %d agent calls may finish", len(tasks))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from agents import marking
 from conversations import queries, rules
 from conversations.append import Appended, AppendRequest, Members
 from conversations.errors import ConversationNotFound
@@ -57,10 +58,13 @@ class Gateway:
 
     async def read(self, view: queries.View, participant_id: str, seq: int) -> int:
         """Move a read cursor forward and tell the conversation and the inbox; returns where it stands now."""
-        async with self._pool.connection() as connection:
+        async with self._pool.connection() as connection, connection.pipeline(), connection.transaction():
             now_at = await inbox_store.move_cursor(connection, participant_id, view.id, seq)
+            due = await marking.mark_inbox(connection, view.id, [participant_id])
         self._sessions.publish_event(view.id, "read", {"participant_id": participant_id, "seq": now_at})
         self._inboxes.changed(view.id, [participant_id])
+        if due:
+            self.wake_dispatchers()
         return now_at
 
     def typing(self, conversation_id: int, participant_id: str, on: bool) -> None:
@@ -77,6 +81,7 @@ class Gateway:
         self._sessions.publish_version(conversation.id, conversation.version)
         self._inboxes.changed(conversation.id, participant_ids)
         self._inboxes.changed(conversation.id, gone)
+        self.wake_dispatchers()
 
     def committed(self, batch: Committed) -> None:
         """Tell whoever follows of a committed batch: one frame for each conversation, one hint for each member."""
@@ -87,5 +92,9 @@ class Gateway:
             self._sessions.publish(conversation_id, batch.heads[conversation_id].version, entries)
             participants: Members = batch.members.get(conversation_id, {})
             self._inboxes.changed(conversation_id, participants, entries[-1][0])
-        if batch.agents_due:
-            self._publisher.send(DISPATCH, {"type": "dispatch.due"})
+        if batch.deliveries_due:
+            self.wake_dispatchers()
+
+    def wake_dispatchers(self) -> None:
+        """Something is due: a hint, without which they find out within a second."""
+        self._publisher.send(DISPATCH, {"type": "dispatch.due"})

@@ -9,8 +9,8 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-import agents.store
 import inbox.store
+from agents import operations
 from conversations import rules, store
 from conversations.errors import InvalidRequest, ParticipantNotFound
 from conversations.models import Conversation, Participant
@@ -71,7 +71,8 @@ def remove(key: str, participant_id: str) -> Conversation:
     """Take a member out: it can read and write no more, and its agent is called no more."""
     conversation = store.lock_conversation(key)
     store.remove_member(conversation, participant_id)
-    agents.store.close_streams(conversation.id, [participant_id])
+    operations.close_streams(conversation.id, [participant_id])
+    operations.mark_inbox(conversation)
     return conversation
 
 
@@ -80,7 +81,31 @@ def set_state(key: str, state: str) -> Conversation:
     """Open, close or archive a conversation."""
     conversation = store.lock_conversation(key)
     store.set_state(conversation, state)
+    operations.mark_inbox(conversation)
     return conversation
+
+
+@transaction.atomic
+def hand_over(key: str, participant_id: str | None) -> tuple[Conversation, bool]:
+    """Let a person (a user) take over from the conversation's agents, or, with None, give it back to them.
+
+    The agents rest meanwhile; given back, they are called with everything that they missed. Returns whether this
+    changed anything. Raises `ParticipantNotFound`, or `InvalidRequest` for one that is no user.
+    """
+    conversation = store.lock_conversation(key)
+    if participant_id is not None:
+        person = Participant.objects.filter(id=participant_id).first()
+        if person is None:
+            raise ParticipantNotFound(participant_id=participant_id)
+        if person.kind != Participant.Kind.USER:
+            raise InvalidRequest(
+                "A conversation is handed to a person, not to an agent.", field="participant_id"
+            )
+    if conversation.handed_to == (participant_id or ""):
+        return conversation, False
+    store.touch(conversation, handed_to=participant_id or "")
+    operations.hand_over(conversation, to_person=participant_id is not None)
+    return conversation, True
 
 
 @transaction.atomic
@@ -88,6 +113,7 @@ def describe(key: str, *, title: str | None, metadata: dict[str, Any] | None) ->
     """Change a conversation's title or metadata."""
     conversation = store.lock_conversation(key)
     store.describe(conversation, title=title, metadata=metadata)
+    operations.mark_inbox(conversation)
     return conversation
 
 
@@ -113,4 +139,5 @@ def _admit(conversation: Conversation, roles: dict[str, str]) -> None:
     new = store.add_members(conversation, roles, limit=settings.FLEETLM.members_max)
     if new:
         inbox.store.start_cursors(conversation, new)
-        agents.store.open_streams(conversation.id, new, conversation.last_seq)
+        operations.open_streams(conversation, new)
+        operations.mark_inbox(conversation)

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import accumulate
 from typing import Any
 from uuid import UUID
@@ -16,11 +17,14 @@ from uuid import UUID
 import orjson
 from django.conf import settings
 
+from agents import run_queries
 from conversations import queries
 from conversations.append import Message, message_as_dict
 from observability import metrics
 from runtime.database import Pool
+from runtime.live_runs import LiveRuns
 from runtime.outage import DATABASE_AWAY, Outage
+from runtime.partials import Partials
 from runtime.presence import Presence, Refs
 from runtime.subscriber import Address, Subscriber
 from runtime.tail import Tail
@@ -85,6 +89,13 @@ class Session:
         self._wanted_version = view.version
         self._pool = pool
         self._catching_up: asyncio.Task[None] | None = None
+        self.runs = LiveRuns(
+            self._live,
+            active=self._active_runs,
+            read=partial(Partials().read, view.id),
+            typing=self.typing.set,
+            may_push=lambda: self._wanted_version <= self.version,
+        )
 
     # What comes in.
 
@@ -195,6 +206,7 @@ class Session:
                     subscriber.end("removed")
             if self._named() <= asked:
                 self.version = max(self.version, version)
+        self.runs.settle()
 
     def _named(self) -> set[str]:
         return {s.participant_id for s in self.subscribers if s.participant_id is not None}
@@ -238,6 +250,7 @@ class Session:
     def remove(self, subscriber: Subscriber) -> None:
         """Forget a subscriber."""
         self.subscribers.discard(subscriber)
+        self.runs.followers.leave(subscriber)
         live = self._live.get(subscriber.address)
         if live is not None:
             live.discard(subscriber)
@@ -274,6 +287,7 @@ class Session:
         """From now on the subscriber, which holds everything up to `last_seq`, gets what comes."""
         if subscriber in self.subscribers:
             self._live[subscriber.address].add(subscriber)
+        self.runs.followers.went_live(subscriber)
 
     async def newest(self, limit: int) -> tuple[int, list[tuple[int, bytes]]]:
         """The newest `limit` messages, encoded, oldest first, and the seq that they go up to."""
@@ -294,10 +308,15 @@ class Session:
 
     def stop(self) -> None:
         """Stop what runs in the background."""
+        self.runs.stop()
         self.typing.stop()
         self.presence.stop()
         if self._catching_up is not None:
             self._catching_up.cancel()
+
+    async def _active_runs(self) -> list[tuple[UUID, str]]:
+        async with self._pool.connection() as connection:
+            return await run_queries.active_runs(connection, self.conversation_id)
 
     def _typing_changed(self, participant_id: str, on: bool) -> None:
         self.event("typing", {"participant_id": participant_id, "on": on})

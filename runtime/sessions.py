@@ -10,6 +10,7 @@ from django.conf import settings
 
 from conversations import queries
 from observability import metrics
+from runtime.channel_layer import group_of
 from runtime.database import Pool
 from runtime.listener import Listener
 from runtime.outage import DATABASE_AWAY
@@ -30,11 +31,6 @@ ANNOUNCE_EVERY = 10
 """Every so many heartbeats a process tells all of its presences again, in case a difference was lost."""
 
 PROCESSES = "processes"
-
-
-def group_of(conversation_id: int) -> str:
-    """The channel layer group of a conversation."""
-    return f"conversation.{conversation_id}"
 
 
 class Sessions:
@@ -89,6 +85,7 @@ class Sessions:
         # What was published between the reading of `view` and now was not heard here.
         try:
             await session.check()
+            await session.runs.learn()
         except DATABASE_AWAY as error:
             logger.warning("Conversation %s waits for Postgres: %s", session.key, error)
         self._announce_presence(session.conversation_id, "ask", {})
@@ -155,6 +152,12 @@ class Sessions:
             case "presence":
                 self._processes.setdefault(message["process"], asyncio.get_running_loop().time())
                 session.presence.heard(message["process"], message["op"], _refs(message["refs"]))
+
+    def receive_run(self, message: dict[str, Any]) -> None:
+        """Take a frame of a dispatcher's relay; it may be this process's own."""
+        session = self._sessions.get(message["conversation"])
+        if session is not None:
+            session.runs.heard(message)
 
     def receive_process(self, message: dict[str, Any]) -> None:
         """Take another process's heartbeat."""

@@ -1,7 +1,10 @@
 """What a session needs to know of those who follow it. Sockets and event streams implement it at the surface."""
 
 from collections.abc import Hashable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+BEHIND_BYTES: Final = 64 * 1024
+"""A subscriber with more than this unsent is behind. Well below the bytes at which a reader that is too slow is cut off."""
 
 
 class Address(Hashable, Protocol):
@@ -21,6 +24,10 @@ class Subscriber(Protocol):
     @property
     def address(self) -> Address:
         """How frames are written for it; it never changes."""
+
+    @property
+    def behind(self) -> bool:
+        """Whether more than `BEHIND_BYTES` wait unsent: what can wait or be merged is then held back from it."""
 
     def write(self, frame: Any) -> None:
         """Take a frame made by this subscriber's address. Never blocks, never raises."""

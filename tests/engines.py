@@ -29,6 +29,7 @@ def engines() -> Iterator[dict[str, str]]:
             "FLEETLM_ENV": "development",
             "FLEETLM_AUTH": "required",
             "FLEETLM_SECRET_KEY": SECRET_KEY,
+            "FLEETLM_AGENT_ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",
         }
 
 

@@ -2,9 +2,11 @@
 
 from typing import Final
 
-from agents.dialects.base import Call, Dialect, Request
+from agents.dialects.ag_ui import AgUi
+from agents.dialects.base import Call, Dialect, Reader, Request
+from agents.dialects.openai import OpenAI
 from agents.dialects.webhook import Webhook
 
-__all__ = ["DIALECTS", "Call", "Dialect", "Request"]
+__all__ = ["DIALECTS", "Call", "Dialect", "Reader", "Request"]
 
-DIALECTS: Final[dict[str, Dialect]] = {"webhook": Webhook()}
+DIALECTS: Final[dict[str, Dialect]] = {"webhook": Webhook(), "ag-ui": AgUi(), "openai": OpenAI()}

@@ -14,6 +14,7 @@ from django.http import StreamingHttpResponse
 from conversations.errors import FleetLMError, NotAMember, NotFound, TokenExpired
 from fleetlm.auth.principal import Principal
 from observability import metrics
+from runtime.subscriber import BEHIND_BYTES
 
 KEEPALIVE_SECONDS = 15.0
 
@@ -49,6 +50,11 @@ class EventStream:
     def send(self, event: str, payload: Any, seq: int | None = None) -> None:
         """Write one event with a JSON-ready payload."""
         self.write(self.address.frame(event, orjson.dumps(payload), seq))
+
+    @property
+    def behind(self) -> bool:
+        """Whether much of what was written has not been handed to the connection."""
+        return self._bytes > BEHIND_BYTES
 
     def write(self, frame: bytes) -> None:
         """Take a frame; a reader that is too far behind is cut off and resumes from its last id."""

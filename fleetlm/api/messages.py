@@ -94,6 +94,7 @@ class _Arrival:
     def __init__(self, participant_id: str | None) -> None:
         self.participant_id = participant_id
         self.address = self
+        self.behind = False
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def frame(self, event: str, payload: bytes, seq: int | None) -> bool:
@@ -137,7 +138,7 @@ class Events(EventsView):
         media_type="text/event-stream",
     )
     async def get(self, request: HttpRequest, key: str) -> HttpResponseBase:
-        """First `ready {epoch, last_seq, recovered}`, then every message after the given place, then live."""
+        """First `ready {epoch, last_seq, recovered, runs}`, then every message after the given place, then live."""
         query = self.query(forms.EventsQuery)
         view = await find_conversation(self.runtime, self.principal, key)
         epoch, after = _place(request.META.get("HTTP_LAST_EVENT_ID"), query.after)
@@ -145,11 +146,14 @@ class Events(EventsView):
         stream = EventStream(self.principal, EventAddress(view.epoch), self.runtime.draining)
         session.add(stream, view.version)
         try:
+            await session.runs.ready()
             start, recovered = await session.starting_point(after, epoch)
         except BaseException:
             session.remove(stream)
             raise
-        stream.send("ready", {"epoch": view.epoch, "last_seq": session.last_seq, "recovered": recovered})
+        ready = orjson.dumps({"epoch": view.epoch, "last_seq": session.last_seq, "recovered": recovered})
+        ready = ready[:-1] + b',"runs":' + session.runs.follow(stream) + b"}"
+        stream.write(stream.address.frame("ready", ready, None))
         replay = asyncio.create_task(session.follow(stream, start))
         return stream.response(closed=lambda: _leave(session, stream, replay))
 

@@ -61,6 +61,11 @@ class Channel(ABC):
     def leave(self) -> None:
         """Take part no longer."""
 
+    @property
+    def behind(self) -> bool:
+        """Whether the socket has much unsent."""
+        return self.socket.outbox.behind
+
     def write(self, frame: Any) -> None:
         """Send a frame of this topic's address."""
         self.socket.outbox.write(frame)

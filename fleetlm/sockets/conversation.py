@@ -12,8 +12,9 @@ from msgspec import Meta
 
 from conversations import queries, rules
 from conversations.append import Appended, timestamp
-from conversations.errors import FleetLMError, InvalidRequest, NotAMember, NotFound, Overloaded
+from conversations.errors import FleetLMError, InvalidRequest, NotAMember, Overloaded
 from fleetlm.auth.access import find_conversation
+from fleetlm.cancelling import cancel_run
 from fleetlm.errors import as_error
 from fleetlm.sending import MAX_SEQ, SendBody, Seq, append_request
 from fleetlm.sockets.channel import Channel, UnknownEvent
@@ -25,13 +26,6 @@ LISTED_MEMBERS = 200
 PREFIX = "conversation:"
 
 Limit = Annotated[int, Meta(ge=1, le=200)]
-
-
-class RunNotFound(NotFound):
-    """No run of this id is under way."""
-
-    code = "run_not_found"
-    message = "No run with this id is under way here."
 
 
 class JoinForm(msgspec.Struct):
@@ -86,6 +80,7 @@ class ConversationChannel(Channel):
         self.session = runtime.sessions.open(self.view)
         self.session.add(self, self.view.version)
         try:
+            await self.session.runs.ready()
             start, recovered = await self.session.starting_point(form.after, form.epoch)
             if recovered:
                 page = first_bytes(await self.session.read_after(start, self.session.last_seq, form.limit))
@@ -124,9 +119,11 @@ class ConversationChannel(Channel):
             "last_seq": self.session.last_seq,
             "recovered": recovered,
             "members": members,
-            "runs": [],
         }
-        return b'{"messages":[' + b",".join(payload for _, payload in page) + b"]," + orjson.dumps(rest)[1:]
+        messages = b",".join(payload for _, payload in page)
+        # From here on it is told of runs: nothing may come between this and the reply.
+        runs = self.session.runs.follow(self)
+        return b'{"messages":[' + messages + b'],"runs":' + runs + b"," + orjson.dumps(rest)[1:]
 
     def _appear(self) -> None:
         presence = self.session.presence
@@ -160,7 +157,7 @@ class ConversationChannel(Channel):
             case "history":
                 await self._history(frame)
             case "cancel":
-                raise RunNotFound(run_id=msgspec.convert(frame.payload, CancelForm).run_id)
+                await self._cancel(frame)
             case _:
                 raise UnknownEvent(event=frame.event[:64])
 
@@ -217,6 +214,14 @@ class ConversationChannel(Channel):
             raise InvalidRequest("Nobody types in a broadcast.", field="topic")
         self.socket.runtime.gateway.typing(self.view.id, participant_id, form.on)
         self.reply(frame, "ok", {})
+
+    async def _cancel(self, frame: Frame) -> None:
+        form = msgspec.convert(frame.payload, CancelForm)
+        self.socket.principal.require("write")
+        if self.participant_id is not None:
+            await self._require_member(self.participant_id)
+        await cancel_run(self.socket.runtime, self.view.id, form.run_id)
+        self.reply(frame, "ok", {"run_id": form.run_id})
 
     async def _history(self, frame: Frame) -> None:
         form = msgspec.convert(frame.payload, HistoryForm)

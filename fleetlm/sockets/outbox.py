@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+from runtime.subscriber import BEHIND_BYTES
+
 WIRE = "fleetlm.wire"
 """The ASGI extension by which `fleetlm.server` lends a socket's transport."""
 
@@ -44,6 +46,11 @@ class Outbox:
     def frame(text: bytes) -> Any:
         """What `write` takes, of the text of a frame; the same for every socket of this kind."""
         return websocket_text(text)
+
+    @property
+    def behind(self) -> bool:
+        """Whether so much waits unsent that nothing should be added that can wait."""
+        return self._wire.unsent() > BEHIND_BYTES
 
     def write(self, frame: Any) -> None:
         """Send a frame. Never blocks, never raises."""
@@ -88,6 +95,11 @@ class QueuedOutbox(Outbox):
     def frame(text: bytes) -> Any:
         """The text itself."""
         return text.decode()
+
+    @property
+    def behind(self) -> bool:
+        """Likewise."""
+        return self._bytes > BEHIND_BYTES
 
     def write(self, frame: Any) -> None:
         """Queue a frame."""

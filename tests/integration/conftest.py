@@ -9,6 +9,9 @@ from runtime.appender import Appender
 from runtime.core import Runtime
 from tests.integration.live import running_runtime, silent_appender
 from tests.integration.server import Client, Server
+from tests.integration.streams import connect, connection, talk
+
+__all__ = ["connect", "connection", "talk"]  # fixtures
 
 
 @pytest.fixture(scope="session")

@@ -2,124 +2,29 @@
 longer do."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
-from typing import Any
 from uuid import uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
 
-from agents import operations, queries, registration, store
-from agents.calls import AttemptRecord, ClaimedStream, Finish
-from agents.models import AgentEndpoint, Attempt, DeliveryStream
+from agents import marking, operations, queries, registration, store
+from agents.models import AgentEndpoint, DeliveryStream
 from agents.secrets import open_secrets
 from conversations.errors import Conflict, InvalidRequest, NotFound
 from conversations.models import Conversation, Message, Participant
 from runtime import members
-from runtime.database import Connection, make_pool
-
-URL = "http://127.0.0.1:9/agent"
-LEASE = 30.0
-
-Connect = Callable[[], Awaitable[Connection]]
-
-
-@pytest.fixture
-async def connect() -> AsyncIterator[Connect]:
-    """Makes connections that end with the test."""
-    async with AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(make_pool())
-
-        async def connect() -> Connection:
-            return await stack.enter_async_context(pool.connection())
-
-        yield connect
-
-
-@pytest.fixture
-async def connection(connect: Connect) -> Connection:
-    await retire_other_streams()
-    return await connect()
-
-
-@sync_to_async
-def retire_other_streams() -> None:
-    """Streams of other tests, which share the database, would be claimed too."""
-    DeliveryStream.objects.update(due_at=None, lease_id=None)
-
-
-class Talk:
-    """A conversation between a user and an agent, with ids of its own."""
-
-    def __init__(self) -> None:
-        name = uuid4().hex[:12]
-        self.user, self.agent = f"u-{name}", f"a-{name}"
-        self.key = f"{self.agent}:{self.user}"
-
-    @sync_to_async
-    def begin(self, **options: Any) -> None:
-        self.secret = registration.register_agent(self.agent, URL, **options).secret
-        members.ensure_dm(self.key)
-        self.id = Conversation.objects.get(key=self.key).id
-
-    async def say(self, connection: Connection, sender_id: str | None = None, text: str = "hi") -> int:
-        """Append as the appender does, with its own statements; returns the number of streams that were
-        marked."""
-        async with connection.transaction():
-            return await self.say_in_transaction(connection, sender_id or self.user, text)
-
-    async def say_in_transaction(self, connection: Connection, sender_id: str, text: str = "hi") -> int:
-        cursor = await connection.execute(
-            "UPDATE conversations_conversation SET last_seq = last_seq + 1, countable = countable + 1 "
-            "WHERE id = %s RETURNING last_seq",
-            (self.id,),
-        )
-        row = await cursor.fetchone()
-        assert row is not None
-        await connection.execute(
-            "INSERT INTO conversations_message (id, conversation_id, seq, countable, sender_id, kind, text, "
-            "content, metadata, mentions, created_at) "
-            "VALUES (%s, %s, %s, %s, %s, 'text', %s, '{}', '{}', '[]', now())",
-            (uuid4(), self.id, row[0], row[0], sender_id, text),
-        )
-        return await store.mark_due(connection, [self.id], [sender_id])
-
-    @sync_to_async
-    def stream(self) -> DeliveryStream:
-        return DeliveryStream.objects.get(conversation_id=self.id)
-
-    @sync_to_async
-    def attempts(self) -> list[Attempt]:
-        return list(Attempt.objects.filter(stream__conversation_id=self.id).order_by("id"))
-
-
-@pytest.fixture
-async def talk(connection: Connection) -> Talk:
-    talk = Talk()
-    await talk.begin()
-    return talk
-
-
-async def claim(connection: Connection, limit: int = 100, **options: Any) -> list[ClaimedStream]:
-    options = {"held": {}, "lease_seconds": LEASE, **options}
-    return await store.claim_due_streams(connection, limit=limit, **options)
-
-
-async def claim_one(connection: Connection, **options: Any) -> ClaimedStream:
-    (stream,) = await claim(connection, **options)
-    return stream
-
-
-def delivered(stream: ClaimedStream) -> Finish:
-    return Finish(
-        stream, True, None, AttemptRecord(run_id=uuid4(), outcome="accepted", status=204, duration_ms=3)
-    )
-
-
-def failed(stream: ClaimedStream, retry_in: float | None) -> Finish:
-    attempt = AttemptRecord(run_id=uuid4(), outcome="refused", status=500, duration_ms=3, error="no\0 \udc80")
-    return Finish(stream, False, retry_in, attempt)
+from runtime.database import Connection
+from tests.integration.streams import (
+    LEASE,
+    URL,
+    Connect,
+    Talk,
+    claim,
+    claim_one,
+    delivered,
+    failed,
+    make_dm,
+)
 
 
 async def test_an_append_makes_the_stream_due_and_a_claim_fixes_the_call(
@@ -290,7 +195,7 @@ async def test_a_replay_delivers_again_as_a_new_call(connection: Connection, tal
         await talk.say(connection)
     first = await claim_one(connection)
     await store.finish(connection, [delivered(first)])
-    await sync_to_async(operations.replay_from)(talk.key, talk.agent, 2)
+    await sync_to_async(operations.rewind)(await talk.stream(), 2)
     again = await claim_one(connection)
     assert (again.cursor, again.call_seq) == (1, 3)
     assert again.call_id != first.call_id
@@ -302,9 +207,9 @@ async def test_a_replay_from_a_seq_that_is_not_there_is_refused(
 ) -> None:
     await talk.say(connection)
     with pytest.raises(InvalidRequest):
-        await sync_to_async(operations.replay_from)(talk.key, talk.agent, seq)
+        await sync_to_async(operations.rewind)(await talk.stream(), seq)
     with pytest.raises(NotFound):
-        await sync_to_async(operations.replay_from)(talk.key, talk.user, 1)
+        await sync_to_async(operations.find_stream)(talk.key, agent_id=talk.user)
 
 
 async def test_debounce_delays_a_call(connection: Connection) -> None:
@@ -352,16 +257,11 @@ async def test_one_endpoint_takes_half_of_the_places_and_leaves_the_rest(connect
     assert [s.agent_id for s in await claim(connection, limit=3, held={endpoint_id: 3})] == [other.agent]
 
 
-def make_dm(key: str) -> int:
-    members.ensure_dm(key)
-    return Conversation.objects.get(key=key).id
-
-
 async def test_a_stream_far_behind_catches_up_in_several_calls(connection: Connection, talk: Talk) -> None:
     await connection.execute(
         "UPDATE conversations_conversation SET last_seq = 2500 WHERE id = %s", (talk.id,)
     )
-    await store.mark_due(connection, [talk.id], [talk.user])
+    await marking.mark_due(connection, [marking.News(talk.id, 2500, talk.user, True, [])])
     uppers = []
     while streams := await claim(connection):
         uppers.append(streams[0].call_seq)
@@ -388,15 +288,20 @@ async def test_contexts_of_several_streams_in_one_query(connection: Connection) 
 
 async def test_the_claim_reads_the_index_of_due_streams_only(connection: Connection, talk: Talk) -> None:
     await talk.say(connection)
-    query = store.CLAIM_DUE_STREAMS.replace("%(limit)s", "100").replace("%(lease_seconds)s", "30")
+    query = store.CLAIM_DUE_STREAMS
     for name, value in (
+        ("limit", "100"),
+        ("lease_seconds", "30"),
+        ("give_up_after", "1"),
+        ("probe_pause_max", "1"),
+        ("new_messages", "1000"),
+        ("event_messages", "100"),
         ("full", "'{}'"),
         ("endpoint_ids", "'{}'"),
         ("held", "'{}'"),
         ("lease_id", "gen_random_uuid()"),
     ):
         query = query.replace(f"%({name})s", value)
-    query = query.replace("%(new_messages)s", "1000")
     async with connection.transaction():
         # The tables of a test are so small that Postgres would rather read them whole.
         await connection.execute("SET LOCAL enable_seqscan = off")
@@ -441,7 +346,7 @@ async def test_an_agent_that_leaves_is_called_no_more_and_starts_anew_when_it_re
     connection: Connection,
 ) -> None:
     talk, group = Talk(), f"g-{uuid4().hex[:12]}"
-    await talk.begin()
+    await talk.begin(debounce_ms=0)
     await sync_to_async(members.create)(group, "group", {talk.agent: "member", talk.user: "member"})
     talk.id = await sync_to_async(lambda: Conversation.objects.get(key=group).id)()
     await talk.say(connection)

@@ -20,8 +20,11 @@ from conversations.append import Appended, AppendRequest
 from conversations.errors import Unavailable
 from conversations.models import Conversation, Message
 from runtime import members
+from runtime.answers import Append
 from runtime.core import Runtime
 from runtime.dispatcher import Dispatcher
+from runtime.run_relay import RunRelay
+from tests.integration.streams import retire_other_streams
 
 PATIENCE = 10.0
 """Seconds after which a test gives up waiting."""
@@ -86,6 +89,7 @@ def quick(settings: Settings) -> None:
     settings.FLEETLM = settings.FLEETLM.model_copy(
         update={
             "agent_retry_schedule": [0.01],
+            "breaker_failures": 0,
             "agent_timeout": 0.5,
             "dispatch_lease": 1.0,
             "dispatch_poll": 0.02,
@@ -96,7 +100,7 @@ def quick(settings: Settings) -> None:
 
 @pytest.fixture
 async def runtime() -> AsyncIterator[Runtime]:
-    await sync_to_async(DeliveryStream.objects.update)(due_at=None, lease_id=None)
+    await retire_other_streams()
     runtime = Runtime()
     await runtime.start()
     yield runtime
@@ -125,11 +129,15 @@ async def agent() -> AsyncIterator[Agent]:
         yield agent
 
 
+def make_dispatcher(runtime: Runtime, append: Append) -> Dispatcher:
+    return Dispatcher(runtime.pool, append, RunRelay(runtime.publisher, runtime.partials))
+
+
 @contextlib.asynccontextmanager
 async def dispatching(runtime: Runtime, append: Any = None) -> AsyncIterator[Dispatcher]:
     """A dispatcher at work; left, it drains."""
     stop = asyncio.Event()
-    dispatcher = Dispatcher(runtime.pool, append or runtime.gateway.append)
+    dispatcher = make_dispatcher(runtime, append or runtime.gateway.append)
     task = asyncio.create_task(dispatcher.run(stop))
     try:
         yield dispatcher
@@ -357,7 +365,7 @@ async def test_its_own_and_system_messages_call_nobody(runtime: Runtime, agent: 
     await talk.say("someone joined", kind="system")
     stream = await talk.stream()
     assert stream.due_at is None
-    await sync_to_async(operations.replay_from)(talk.key, agent.id, 1)
+    await sync_to_async(operations.rewind)(stream, 1)
     async with dispatching(runtime):
         await talk.settled(2)
     assert agent.calls == []
@@ -382,7 +390,7 @@ async def test_a_dispatcher_that_dies_before_the_acknowledgement_duplicates_noth
             await asyncio.Event().wait()
         return result
 
-    dead = asyncio.create_task(Dispatcher(runtime.pool, append_and_hang).run(asyncio.Event()))
+    dead = asyncio.create_task(make_dispatcher(runtime, append_and_hang).run(asyncio.Event()))
     await asyncio.wait_for(appended.wait(), PATIENCE)
     dead.cancel()
     await asyncio.gather(dead, return_exceptions=True)

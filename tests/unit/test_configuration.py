@@ -40,7 +40,7 @@ def test_good_settings_start() -> None:
         ({"FLEETLM_AUTH": "open", "FLEETLM_ENV": "development", "HOST": "0.0.0.0"}, "HOST=0.0.0.0"),  # noqa: S104
         ({"FLEETLM_SECRET_KEY": "short"}, "SECRET_KEY"),
         ({"FLEETLM_SECRET_KEY": Config.model_fields["secret_key"].default}, "FLEETLM_SECRET_KEY is not set"),
-        ({"FLEETLM_AGENT_TIMEOUT": "60"}, "FLEETLM_DISPATCH_LEASE"),
+        ({"FLEETLM_AGENT_ALLOWED_NETWORKS": "10.0.0.0/33"}, "FLEETLM_AGENT_ALLOWED_NETWORKS"),
         ({"FLEETLM_AGENT_RETRY_SCHEDULE": "1,soon"}, "AGENT_RETRY_SCHEDULE"),
         ({"FLEETLM_LOG_LEVEL": "LOUD"}, "LOG_LEVEL"),
     ],

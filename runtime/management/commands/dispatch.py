@@ -13,8 +13,10 @@ from prometheus_client import start_http_server
 from observability.metrics_view import forget_dead_processes
 from observability.traces import configure_tracing, stop_tracing
 from runtime.core import current
-from runtime.dispatcher import GROUP, Dispatcher
+from runtime.dispatcher import Dispatcher
+from runtime.gateway import DISPATCH
 from runtime.listener import Listener
+from runtime.run_relay import RunRelay
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +41,17 @@ async def serve() -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
     runtime = current()
-    dispatcher = Dispatcher(runtime.pool, runtime.gateway.append)
-    listener = Listener({"dispatch.due": lambda hint: dispatcher.wake()})
+    relay = RunRelay(runtime.publisher, runtime.partials)
+    dispatcher = Dispatcher(runtime.pool, runtime.gateway.append, relay)
+    listener = Listener(
+        {
+            "dispatch.due": lambda hint: dispatcher.wake(),
+            "dispatch.cancel": lambda hint: dispatcher.cancel(hint["run_id"]),
+        }
+    )
     await runtime.start()
     listener.start()
-    listener.follow(GROUP)
+    listener.follow(DISPATCH)
     logger.info("Calling agents")
     try:
         await dispatcher.run(stop)

@@ -1,0 +1,140 @@
+"""The circuit breaker of an endpoint: enough failures in a row open it, one call at a time probes it, a success closes it.
+
+While it is open its streams wait outside the index of what is due, so that a dead endpoint costs the living
+nothing. (Nygard, Release It!, 2nd edition, chapter 5.) The claim lets a probe through, see `agents/store.py`.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from agents.calls import Finish
+from agents.store import ERROR_CHARACTERS, storable
+
+Connection = AsyncConnection[tuple[Any, ...]]
+
+NOTE_EVERY_SECONDS = 10
+"""A healthy endpoint's row is written this often, not at every call."""
+
+RELEASED_PER_SECOND = 200
+"""How fast the streams of an endpoint that is well again come back."""
+
+NOTE_SUCCESSES = """
+WITH well AS MATERIALIZED (
+  SELECT id, opened_at IS NOT NULL AS was_open FROM agents_endpoint
+  WHERE id = ANY(%(endpoint_ids)s::bigint[])
+    AND (failures > 0 OR opened_at IS NOT NULL OR last_success_at IS NULL
+         OR last_success_at < now() - %(every)s * interval '1 second')
+  ORDER BY id FOR NO KEY UPDATE
+)
+UPDATE agents_endpoint e
+SET failures = 0, opened_at = NULL, probe_at = NULL, probe_pause = 0, last_success_at = now()
+FROM well WHERE e.id = well.id RETURNING e.id, well.was_open
+"""
+
+# `failures` counts across streams and dispatchers. Calls that were under way when it opened change nothing more.
+NOTE_FAILURES = """
+WITH sick AS MATERIALIZED (
+  SELECT e.id, f.error, e.failures + f.count AS failures,
+         e.opened_at IS NULL AND %(threshold)s > 0 AND e.failures + f.count >= %(threshold)s AS opens
+  FROM unnest(%(endpoint_ids)s::bigint[], %(counts)s::int[], %(errors)s::text[]) AS f (id, count, error)
+  JOIN agents_endpoint e ON e.id = f.id ORDER BY e.id FOR NO KEY UPDATE OF e
+)
+UPDATE agents_endpoint e
+SET failures = sick.failures, last_failure_at = now(), last_error = sick.error,
+    opened_at = CASE WHEN sick.opens THEN now() ELSE e.opened_at END,
+    probe_at = CASE WHEN sick.opens THEN now() + %(pause)s * interval '1 second' ELSE e.probe_at END,
+    probe_pause = CASE WHEN sick.opens THEN %(pause)s ELSE e.probe_pause END
+FROM sick WHERE e.id = sick.id
+RETURNING e.id, sick.opens
+"""
+
+# A range scan of `stream_blocked`. They come back over some seconds, the oldest first, not all at once.
+RELEASE_BLOCKED = """
+WITH waiting AS MATERIALIZED (
+  SELECT id FROM agents_deliverystream WHERE endpoint_id = ANY(%(endpoint_ids)s::bigint[]) AND blocked
+  ORDER BY id FOR NO KEY UPDATE
+), placed AS (
+  SELECT s.id, row_number() OVER (PARTITION BY s.endpoint_id ORDER BY s.waiting_since NULLS FIRST) AS place
+  FROM waiting JOIN agents_deliverystream s ON s.id = waiting.id
+)
+UPDATE agents_deliverystream s
+SET blocked = false,
+    due_at = CASE WHEN s.lease_id IS NULL AND s.due_at IS NOT NULL
+                  THEN now() + placed.place * interval '1 second' / %(per_second)s ELSE s.due_at END
+FROM placed WHERE s.id = placed.id
+"""
+
+# The first entry of `stream_blocked` for each endpoint whose probe is due: the stream that would be given up first.
+BRING_PROBES = """
+UPDATE agents_deliverystream s SET due_at = now()
+FROM agents_endpoint e
+CROSS JOIN LATERAL (
+  SELECT id FROM agents_deliverystream WHERE endpoint_id = e.id AND blocked ORDER BY due_at LIMIT 1
+) first
+WHERE e.probe_at <= now() AND e.enabled AND s.id = first.id AND s.due_at > now()
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """After how many failures in a row it opens (0: never), and the seconds until the first probe."""
+
+    threshold: int
+    pause: float
+
+
+async def note_outcomes(
+    connection: Connection, finishes: Sequence[Finish], held: Collection[int], breaker: Breaker
+) -> tuple[set[int], set[int]]:
+    """Count what calls came to, of the streams still held; returns the endpoints whose breaker opened, and closed."""
+    successes, failures = _by_endpoint(finishes, held)
+    opened: set[int] = set()
+    closed: set[int] = set()
+    if failures:
+        parameters = {
+            "endpoint_ids": list(failures),
+            "counts": [len(errors) for errors in failures.values()],
+            "errors": [storable(errors[-1])[:ERROR_CHARACTERS] for errors in failures.values()],
+            "threshold": breaker.threshold,
+            "pause": breaker.pause,
+        }
+        cursor = await connection.execute(NOTE_FAILURES, parameters)
+        opened = {row[0] for row in await cursor.fetchall() if row[1]}
+    if successes:
+        cursor = await connection.execute(
+            NOTE_SUCCESSES, {"endpoint_ids": list(successes), "every": NOTE_EVERY_SECONDS}
+        )
+        closed = {row[0] for row in await cursor.fetchall() if row[1]}
+    if closed:
+        await release_blocked(connection, closed)
+    return opened - closed, closed
+
+
+async def release_blocked(connection: Connection, endpoint_ids: Collection[int]) -> None:
+    """Let the streams of these endpoints come back."""
+    parameters = {"endpoint_ids": list(endpoint_ids), "per_second": RELEASED_PER_SECOND}
+    await connection.execute(RELEASE_BLOCKED, parameters)
+
+
+async def bring_probes(connection: Connection) -> int:
+    """Make one stream due of each endpoint that is to be probed; returns how many."""
+    return (await connection.execute(BRING_PROBES)).rowcount
+
+
+def _by_endpoint(
+    finishes: Sequence[Finish], held: Collection[int]
+) -> tuple[Counter[int], dict[int, list[str]]]:
+    successes: Counter[int] = Counter()
+    failures: defaultdict[int, list[str]] = defaultdict(list)
+    for finish in finishes:
+        if finish.attempt is None or finish.stream.id not in held:
+            continue
+        if finish.attempt.failed:
+            failures[finish.stream.endpoint_id].append(finish.attempt.error)
+        else:
+            successes[finish.stream.endpoint_id] += 1
+    return successes, dict(failures)

@@ -1,0 +1,153 @@
+"""What makes delivery streams due: an append, and a change of an inbox. SQL for the append's transaction.
+
+One rule for every statement here: conversations are locked by the caller, streams in id order.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from psycopg import AsyncConnection
+
+Connection = AsyncConnection[tuple[Any, ...]]
+
+DEBOUNCES = 10
+"""A burst that does not end is delivered after so many times the debounce."""
+
+# Streams of subscriptions come to be with the first message that concerns them. The index of subscriptions is
+# all that is read where there are none; the next message finds the stream by the unique pair's index.
+OPEN_SUBSCRIBED = """
+INSERT INTO agents_deliverystream
+  (endpoint_id, conversation_id, enabled, handed_over, trigger, cursor, wanted_seq, attempts, blocked, park_reason,
+   last_error)
+SELECT e.id, c.id, e.enabled, false, '',
+       CASE e.event WHEN 'inbox.updated' THEN 0 ELSE coalesce(fresh.first_seq - 1, c.last_seq) END, 0, 0, false, '', ''
+FROM agents_endpoint e
+CROSS JOIN unnest(%(conversation_ids)s::bigint[], %(first_seqs)s::bigint[]) AS fresh (conversation_id, first_seq)
+JOIN conversations_conversation c ON c.id = fresh.conversation_id
+WHERE e.event <> '' AND (e.event = 'inbox.updated' OR NOT %(inbox_only)s)
+  AND (c.kind = 'broadcast') = (e.event = 'broadcast.created')
+  AND starts_with(c.key, e.key_prefix)
+  AND (e.conversation_kinds = '[]' OR e.conversation_kinds ? c.kind)
+  AND (e.participant_id = '' OR EXISTS (
+    SELECT FROM conversations_membership m WHERE m.conversation_id = c.id AND m.participant_id = e.participant_id))
+  AND NOT EXISTS (
+    SELECT FROM agents_deliverystream s WHERE s.conversation_id = c.id AND s.endpoint_id = e.id)
+ON CONFLICT (conversation_id, endpoint_id) DO NOTHING
+"""
+
+# Runs inside the append's transaction, after the conversations' counters have moved. One probe of
+# `stream_once` for each conversation, then the row locks in id order. It writes also to streams that are due
+# or in flight (a HOT update, since `due_at` stays): the row lock makes an acknowledgement wait for this
+# commit and then see `wanted_seq`.
+MARK_DUE = """
+WITH wanted AS MATERIALIZED (
+  SELECT s.id, CASE WHEN e.event = 'inbox.updated' THEN s.wanted_seq + 1 ELSE c.last_seq END AS seq,
+         coalesce(e.debounce_ms, CASE WHEN c.kind = 'group' AND s.agent_id IS NOT NULL THEN %(group_debounce_ms)s ELSE 0 END)
+           * interval '1 millisecond' AS debounce
+  FROM unnest(%(conversation_ids)s::bigint[], %(sender_ids)s::text[], %(countable)s::bool[])
+    AS fresh (conversation_id, sender_id, countable)
+  JOIN conversations_conversation c ON c.id = fresh.conversation_id
+  JOIN agents_deliverystream s ON s.conversation_id = fresh.conversation_id
+  JOIN agents_endpoint e ON e.id = s.endpoint_id
+  WHERE s.agent_id IS NULL
+     OR (fresh.countable AND s.agent_id <> fresh.sender_id
+         AND CASE coalesce(nullif(s.trigger, ''), e.trigger)
+               WHEN 'all' THEN true
+               WHEN 'mention' THEN (s.conversation_id, s.agent_id, fresh.sender_id) IN (
+                 SELECT * FROM unnest(%(mentioned_in)s::bigint[], %(mentioned)s::text[], %(mentioned_by)s::text[]))
+               ELSE false END)
+  ORDER BY s.id
+  FOR NO KEY UPDATE OF s
+)
+UPDATE agents_deliverystream s
+SET wanted_seq = greatest(s.wanted_seq, wanted.seq),
+    waiting_since = coalesce(s.waiting_since, now()),
+    due_at = CASE
+      WHEN s.parked_at IS NOT NULL OR s.handed_over OR NOT s.enabled THEN s.due_at
+      WHEN s.due_at IS NULL THEN now() + wanted.debounce
+      WHEN wanted.debounce > interval '0' AND s.call_id IS NULL AND s.lease_id IS NULL AND s.due_at > now()
+           AND NOT s.blocked
+      THEN greatest(s.due_at, least(now() + wanted.debounce, s.waiting_since + wanted.debounce * %(debounces)s))
+      ELSE s.due_at END
+FROM wanted WHERE s.id = wanted.id
+"""
+
+MARK_INBOX = """
+WITH wanted AS MATERIALIZED (
+  SELECT s.id FROM agents_deliverystream s JOIN agents_endpoint e ON e.id = s.endpoint_id
+  WHERE s.conversation_id = %(conversation_id)s AND e.event = 'inbox.updated'
+    AND (e.participant_id = '' OR e.participant_id = ANY(%(participant_ids)s::text[]))
+  ORDER BY s.id
+  FOR NO KEY UPDATE OF s
+)
+UPDATE agents_deliverystream s
+SET wanted_seq = s.wanted_seq + 1,
+    waiting_since = coalesce(s.waiting_since, now()),
+    due_at = CASE WHEN s.due_at IS NULL AND s.parked_at IS NULL AND s.enabled THEN now() ELSE s.due_at END
+FROM wanted WHERE s.id = wanted.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """One appended message, as far as endpoints care. `counts`: it is no system message and no redaction."""
+
+    conversation_id: int
+    seq: int
+    sender_id: str
+    counts: bool
+    mentions: Sequence[str]
+
+
+async def mark_due(connection: Connection, news: Sequence[News]) -> int:
+    """Note which streams these messages concern; returns how many.
+
+    Call it in the append's transaction, after the conversations' counters have moved. News come in the order of
+    their seqs.
+    """
+    first: dict[int, int | None] = {}
+    for one in news:  # in the order of their seqs
+        first.setdefault(one.conversation_id, one.seq)
+    await _open_subscribed(connection, first, inbox_only=False)
+    senders = sorted({(one.conversation_id, one.sender_id, one.counts) for one in news})
+    mentions = {
+        (one.conversation_id, mentioned, one.sender_id)
+        for one in news
+        if one.counts
+        for mentioned in one.mentions
+    }
+    parameters = {
+        "conversation_ids": [conversation_id for conversation_id, _, _ in senders],
+        "sender_ids": [sender_id for _, sender_id, _ in senders],
+        "countable": [str(counts).lower() for _, _, counts in senders],
+        "mentioned_in": [conversation_id for conversation_id, _, _ in mentions],
+        "mentioned": [mentioned for _, mentioned, _ in mentions],
+        "mentioned_by": [sender_id for _, _, sender_id in mentions],
+        "group_debounce_ms": settings.FLEETLM.agent_group_debounce_ms,
+        "debounces": DEBOUNCES,
+    }
+    return (await connection.execute(MARK_DUE, parameters)).rowcount
+
+
+async def mark_inbox(connection: Connection, conversation_id: int, participant_ids: Sequence[str]) -> int:
+    """Note that these participants' inbox entries have changed without a message; returns how many streams that concerns."""
+    await _open_subscribed(connection, {conversation_id: None}, inbox_only=True)
+    parameters: Mapping[str, Any] = {
+        "conversation_id": conversation_id,
+        "participant_ids": list(participant_ids),
+    }
+    return (await connection.execute(MARK_INBOX, parameters)).rowcount
+
+
+async def _open_subscribed(
+    connection: Connection, first_seqs: Mapping[int, int | None], *, inbox_only: bool
+) -> None:
+    """Make the streams that subscriptions lack, from these seqs on, or from the end of the log."""
+    parameters = {
+        "conversation_ids": list(first_seqs.keys()),
+        "first_seqs": list(first_seqs.values()),
+        "inbox_only": inbox_only,
+    }
+    await connection.execute(OPEN_SUBSCRIBED, parameters)

@@ -1,0 +1,157 @@
+"""One HTTP call: the guarded door, how long it may take, and what the log keeps of it. For agents and subscriptions."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from ipaddress import ip_network
+from time import perf_counter
+from typing import Any
+
+from cryptography.fernet import InvalidToken
+from django.conf import settings
+
+from agents import heads
+from agents.addresses import AddressRules
+from agents.calls import AttemptRecord, ClaimedStream
+from agents.dialects import Request
+from agents.door import Answer, Door, Patience
+from agents.errors import CallError
+from agents.secrets import Private, open_private, open_secrets
+from observability import metrics
+
+
+def make_door() -> Door:
+    """The door as the settings have it. Use it as an async context manager."""
+    config = settings.FLEETLM
+    return Door(
+        patience=Patience(config.agent_timeout, config.agent_idle_timeout, config.agent_stream_timeout),
+        max_bytes=config.agent_response_bytes,
+        rules=AddressRules(
+            allowed=tuple(ip_network(network) for network in config.agent_allowed_networks),
+            require_https=config.environment != "development",
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What an endpoint keeps to itself, in plain."""
+
+    secrets: list[str]
+    private: Private
+
+
+def open_keys(stream: ClaimedStream, now: datetime) -> Keys:
+    """The signing secrets and the custom headers of an endpoint. Raises `CallError` if they cannot be read."""
+    try:
+        return Keys(open_secrets(stream.secrets, now), open_private(stream.sealed))
+    except InvalidToken:
+        raise CallError("The endpoint's secrets were stored under another FLEETLM_SECRET_KEY.") from None
+
+
+def patience_for(stream: ClaimedStream) -> Patience | None:
+    """How long this endpoint may take; None: as long as any."""
+    seconds = stream.timeout_seconds
+    if seconds is None:
+        return None
+    config = settings.FLEETLM
+    return Patience(
+        seconds, min(seconds, config.agent_idle_timeout), max(seconds, config.agent_stream_timeout)
+    )
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A call as it goes on, for the log of attempts."""
+
+    started: float = field(default_factory=perf_counter)
+    status: int | None = None
+    request: str = ""
+    response: str = ""
+    _body: bytearray = field(default_factory=bytearray)
+    _head: tuple[int, dict[str, str]] | None = None
+
+    @asynccontextmanager
+    async def post(
+        self, door: Door, request: Request, custom_headers: Mapping[str, str], patience: Patience | None
+    ) -> AsyncIterator[Answer]:
+        """Post through the door, and note what goes out and comes in. Raises `CallError`."""
+        limit = settings.FLEETLM.attempt_body_bytes
+        if limit:
+            self.request = heads.request_text(
+                request.url, request.headers, custom_headers, request.body, limit
+            )
+        async with door.call(request.url, request.headers, request.body, patience=patience) as answer:
+            self.status = answer.head.status
+            self._head = answer.head.status, dict(answer.head.headers)
+            yield answer
+
+    def note(self, data: bytes) -> None:
+        """Bytes of the answer's body have come."""
+        room = settings.FLEETLM.attempt_body_bytes - len(self._body)
+        if room > 0:
+            self._body += data[:room]
+
+    async def note_refusal(self, answer: Answer) -> None:
+        """Keep what an agent says of why it refuses."""
+        self.note(await answer.snippet(settings.FLEETLM.attempt_body_bytes))
+
+    def record(self, stream: ClaimedStream, outcome: str, error: str = "") -> AttemptRecord:
+        """The call is over: what the log keeps, counted in the metrics too."""
+        seconds = perf_counter() - self.started
+        metrics.DELIVERIES.labels(stream.endpoint_name, outcome).inc()
+        metrics.DELIVERY_SECONDS.labels(stream.endpoint_name).observe(seconds)
+        limit = settings.FLEETLM.attempt_body_bytes
+        if self._head is not None and limit:
+            self.response = heads.answer_text(*self._head, bytes(self._body), limit)
+        return AttemptRecord(
+            outcome=outcome,
+            status=self.status,
+            duration_ms=round(seconds * 1000),
+            error=error,
+            request=self.request,
+            response=self.response,
+        )
+
+
+class Stop:
+    """Lets others end a call while it is under way, and only then: not in the middle of what follows it."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self._task: asyncio.Task[Any] | None = None
+
+    def __call__(self, reason: str) -> None:
+        """End the call: `cancelled` or `interrupted`. One that is over already stays as it is."""
+        if not self.reason:
+            self.reason = reason
+            if self._task is not None:
+                self._task.cancel()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """What runs inside can be ended; it then raises `Stopped`."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # a coroutine runs in one
+        self._raise_if_asked()
+        self._task = task
+        try:
+            yield
+        except asyncio.CancelledError:
+            # Cancelled by `__call__` alone; a lease that is lost, or the end of the process, cancels once more.
+            if self.reason and task.uncancel() == 0:
+                raise Stopped from None
+            raise
+        finally:
+            self._task = None
+
+
+    def _raise_if_asked(self) -> None:
+        if self.reason:
+            raise Stopped
+
+
+class Stopped(Exception):
+    """Someone has ended the call."""
