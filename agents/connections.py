@@ -1,10 +1,16 @@
 """What aiohttp's connections do not do by themselves: end at once, notice a broken body, and refuse stale answers."""
 
 import asyncio
+import socket
+import struct
+from typing import Final
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
+
+_RESET: Final = struct.pack("ii", 1, 0)
+"""`SO_LINGER` of no time at all: the system, too, drops what it has not sent, and tells the other side."""
 
 
 class UnexpectedAnswer(aiohttp.ClientError):
@@ -35,9 +41,15 @@ class PromptResponse(aiohttp.ClientResponse):
         return self
 
     def close(self) -> None:
-        """Close the connection, unless the answer was received to its end, whatever of the request is unsent."""
-        if self.connection is not None and self.connection.transport is not None:
-            self.connection.transport.abort()
+        """Close the connection, unless the answer was received to its end.
+
+        What of the request is unsent is thrown away: an agent that takes none would keep the connection otherwise.
+        """
+        transport = self.connection.transport if self.connection is not None else None
+        if transport is not None:
+            if transport.get_write_buffer_size():
+                transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            transport.abort()
         super().close()
 
     def _watch(self, protocol: ResponseHandler) -> None:

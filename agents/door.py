@@ -5,7 +5,6 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from io import BytesIO
 from ipaddress import ip_address
@@ -38,16 +37,6 @@ HEADERS: Final = 128
 WRITE_BYTES: Final = 1024 * 1024
 BUFFER_BYTES: Final = 64 * 1024
 """What is read ahead of whoever reads a body; a little more than twice as much may wait."""
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """A whole answer, for dialects that do not read an `Answer` yet."""
-
-    status: int
-    content_type: str
-    body: bytes
-    retry_after: str | None = None
 
 
 class Door:

@@ -3,11 +3,12 @@
 from datetime import datetime
 from typing import Any, TypeVar
 
+from cryptography.fernet import InvalidToken
 from django.db import models, transaction
 
 from agents import operations, secrets
 from agents.models import DeliveryStream, Endpoint
-from conversations.errors import NotFound
+from conversations.errors import Conflict, NotFound
 
 E = TypeVar("E", bound=Endpoint)
 
@@ -29,13 +30,7 @@ def change(endpoint: Endpoint, changes: dict[str, Any], private: dict[str, Any])
     for name, value in changes.items():
         setattr(endpoint, name, value)
     if private:
-        known = secrets.open_private(endpoint.sealed)
-        keep_private(
-            endpoint,
-            secrets.Private(
-                headers=private.get("headers", known.headers), api_key=private.get("api_key", known.api_key)
-            ),
-        )
+        keep_private(endpoint, secrets.Private(**(_kept(endpoint, private) | private)))
     if endpoint.enabled and not was_enabled:
         endpoint.disabled_reason = ""
     reset = endpoint.url != was_url or (endpoint.enabled and not was_enabled)
@@ -46,6 +41,19 @@ def change(endpoint: Endpoint, changes: dict[str, Any], private: dict[str, Any])
         operations.set_enabled(endpoint)
     if reset:
         operations.retry_now(DeliveryStream.objects.filter(endpoint_id=endpoint.id, blocked=True))
+
+
+def _kept(endpoint: Endpoint, private: dict[str, Any]) -> dict[str, Any]:
+    """The headers and the key as they are, unless both are given anew. Raises `Conflict` if they cannot be read."""
+    if {"headers", "api_key"} <= private.keys():
+        return {}
+    try:
+        known = secrets.open_private(endpoint.sealed)
+    except InvalidToken:
+        raise Conflict(
+            "What is kept was stored under another FLEETLM_SECRET_KEY; send both headers and api_key."
+        ) from None
+    return {"headers": known.headers, "api_key": known.api_key}
 
 
 def _close_breaker(endpoint: Endpoint) -> None:

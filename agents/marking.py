@@ -16,7 +16,8 @@ DEBOUNCES = 10
 """A burst that does not end is delivered after so many times the debounce."""
 
 # Streams of subscriptions come to be with the first message that concerns them. The index of subscriptions is
-# all that is read where there are none; the next message finds the stream by the unique pair's index.
+# all that is read where there are none; the next message finds the stream by the unique pair's index. The lock keeps a
+# subscription from being deleted before this commits, when its foreign key would fail the append.
 OPEN_SUBSCRIBED = """
 INSERT INTO agents_deliverystream
   (endpoint_id, conversation_id, enabled, handed_over, trigger, cursor, wanted_seq, attempts, blocked, park_reason,
@@ -34,13 +35,14 @@ WHERE e.event <> '' AND (e.event = 'inbox.updated' OR NOT %(inbox_only)s)
     SELECT FROM conversations_membership m WHERE m.conversation_id = c.id AND m.participant_id = e.participant_id))
   AND NOT EXISTS (
     SELECT FROM agents_deliverystream s WHERE s.conversation_id = c.id AND s.endpoint_id = e.id)
+FOR KEY SHARE OF e
 ON CONFLICT (conversation_id, endpoint_id) DO NOTHING
 """
 
 # Runs inside the append's transaction, after the conversations' counters have moved. One probe of
 # `stream_once` for each conversation, then the row locks in id order. It writes also to streams that are due
 # or in flight (a HOT update, since `due_at` stays): the row lock makes an acknowledgement wait for this
-# commit and then see `wanted_seq`.
+# commit and then see `wanted_seq`. A replay that is due later than a message may wait comes forward.
 MARK_DUE = """
 WITH wanted AS MATERIALIZED (
   SELECT s.id, CASE WHEN e.event = 'inbox.updated' THEN s.wanted_seq + 1 ELSE c.last_seq END AS seq,
@@ -67,9 +69,9 @@ SET wanted_seq = greatest(s.wanted_seq, wanted.seq),
     due_at = CASE
       WHEN s.parked_at IS NOT NULL OR s.handed_over OR NOT s.enabled THEN s.due_at
       WHEN s.due_at IS NULL THEN now() + wanted.debounce
-      WHEN wanted.debounce > interval '0' AND s.call_id IS NULL AND s.lease_id IS NULL AND s.due_at > now()
-           AND NOT s.blocked
-      THEN greatest(s.due_at, least(now() + wanted.debounce, s.waiting_since + wanted.debounce * %(debounces)s))
+      WHEN s.call_id IS NULL AND s.lease_id IS NULL AND s.due_at > now() AND NOT s.blocked
+      THEN least(now() + wanted.debounce,
+                 greatest(s.due_at, least(now() + wanted.debounce, s.waiting_since + wanted.debounce * %(debounces)s)))
       ELSE s.due_at END
 FROM wanted WHERE s.id = wanted.id
 """

@@ -1,6 +1,7 @@
 """Rare writes of delivery streams: members, handovers, and what an operator does to them. Synchronous, with the ORM."""
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -100,14 +101,15 @@ def ready(streams: QuerySet[DeliveryStream]) -> QuerySet[DeliveryStream]:
 
 
 @transaction.atomic
-def resume(streams: QuerySet[DeliveryStream]) -> int:
-    """Take parked streams up again: the call that failed is made once more, with a fresh retry schedule.
+def resume(streams: QuerySet[DeliveryStream], at: datetime | None = None) -> int:
+    """Take parked streams up again, now or at `at`: the call that failed is made once more, with a fresh retry
+    schedule.
 
     Returns how many were parked.
     """
     parked = lock_in_order(streams.filter(parked_at__isnull=False))
     count = parked.update(parked_at=None, park_reason="", first_failed_at=None, attempts=0, last_error="")
-    ready(parked).update(due_at=Now())
+    ready(parked).update(due_at=at or Now())
     return count
 
 
@@ -142,54 +144,92 @@ def skip(stream: DeliveryStream, up_to: int | None = None) -> DeliveryStream:
     What came after them is delivered at once. Raises `InvalidRequest` when there is nothing to skip.
     """
     stream = lock_in_order(DeliveryStream.objects.filter(id=stream.id)).get()
-    target = stream.call_seq if up_to is None else up_to
     if stream.replay_to is not None and up_to is None:
         _restart(stream, replay_cursor=None, replay_to=None)
         return stream
-    if target is None or not stream.cursor < target <= stream.wanted_seq:
-        raise InvalidRequest(
-            f"There is nothing to skip: seq must be {stream.cursor + 1} to {stream.wanted_seq}.", field="seq"
-        )
+    # A call may reach beyond the newest message that concerns the endpoint: it carries what others have said since.
+    end = max(stream.wanted_seq, stream.call_seq or 0)
+    target = stream.call_seq if up_to is None else up_to
+    if target is None or not stream.cursor < target <= end:
+        words = f"seq must be {stream.cursor + 1} to {end}." if stream.cursor < end else "nothing is pending."
+        raise InvalidRequest(f"There is nothing to skip: {words}", field="seq")
     _restart(stream, cursor=target)
     return stream
 
 
 @transaction.atomic
-def rewind(stream: DeliveryStream, from_seq: int) -> DeliveryStream:
-    """Deliver everything from `from_seq` on again, as new calls; an agent's answers are appended again.
+def rewind(stream: DeliveryStream, from_seq: int, at: datetime | None = None) -> DeliveryStream:
+    """Deliver everything from `from_seq` on again, as new calls, now or at `at`; an agent's answers are appended again.
 
-    Raises `InvalidRequest` for a seq that the conversation does not have.
+    Raises `InvalidRequest` for a seq that the conversation does not have, and for one that would leave out what has not
+    been delivered yet.
     """
-    last_seq = _last_seq(stream, from_seq, from_seq)
-    _restart(stream, cursor=from_seq - 1, wanted_seq=last_seq, replay_cursor=None, replay_to=None)
+    last_seq = _lock_log(stream, from_seq, from_seq)
+    stream = _locked(stream)
+    if _has_pending(stream) and from_seq > stream.cursor + 1:
+        raise InvalidRequest(
+            f"Messages from {stream.cursor + 1} on are still to be delivered; to leave some out, skip them.",
+            field="from_seq",
+        )
+    _restart(stream, at, cursor=from_seq - 1, wanted_seq=last_seq, replay_cursor=None, replay_to=None)
     return stream
 
 
 @transaction.atomic
 def redeliver(stream: DeliveryStream, from_seq: int, to_seq: int) -> DeliveryStream:
-    """Deliver a range once more, as new calls, and then go on where the stream was. Raises `InvalidRequest`."""
-    _last_seq(stream, from_seq, to_seq)
+    """Deliver a range once more, as new calls, and then go on where the stream was.
+
+    Raises `InvalidRequest` for a range that the conversation does not have, or that has not been delivered yet.
+    """
+    _lock_log(stream, from_seq, to_seq)
+    stream = _locked(stream)
+    if _has_pending(stream) and to_seq > stream.cursor:
+        raise InvalidRequest(
+            f"Messages from {stream.cursor + 1} on are still to be delivered; to_seq must be before them.",
+            field="to_seq",
+        )
     _restart(stream, replay_cursor=from_seq - 1, replay_to=to_seq)
     return stream
 
 
-def _last_seq(stream: DeliveryStream, from_seq: int, to_seq: int) -> int:
-    """The end of the stream's log, locked, if it holds this range."""
+@transaction.atomic
+def set_trigger(stream: DeliveryStream, trigger: str) -> DeliveryStream:
+    """Have an agent called in this conversation for other messages than elsewhere; empty: for the same. From the next
+    message on."""
+    lock_in_order(DeliveryStream.objects.filter(id=stream.id)).update(trigger=trigger)
+    stream.refresh_from_db()
+    return stream
+
+
+def _has_pending(stream: DeliveryStream) -> bool:
+    return stream.wanted_seq > stream.cursor
+
+
+def _locked(stream: DeliveryStream) -> DeliveryStream:
+    return lock_in_order(DeliveryStream.objects.filter(id=stream.id)).select_related("endpoint").get()
+
+
+def _lock_log(stream: DeliveryStream, from_seq: int, to_seq: int) -> int:
+    """Lock the stream's conversation; returns its last seq. Raises `InvalidRequest` if it does not hold this range."""
     conversation = Conversation.objects.select_for_update(no_key=True).get(id=stream.conversation_id)
     if stream.endpoint.event == Endpoint.Event.INBOX_UPDATED:
         raise InvalidRequest(
             "inbox.updated tells of the newest state; there is nothing to go back to.", field="from_seq"
         )
     if not 1 <= from_seq <= to_seq <= conversation.last_seq:
-        raise InvalidRequest(f"seqs must be 1 to {conversation.last_seq}.", field="from_seq")
+        words = f"seqs must be 1 to {conversation.last_seq}, the first before the last."
+        raise InvalidRequest(
+            words if conversation.last_seq else "The conversation is empty.", field="from_seq"
+        )
     return conversation.last_seq
 
 
-def _restart(stream: DeliveryStream, **changes: Any) -> None:
-    """Give up the stream's call, change where it is, and have it called at once if there is anything to tell."""
+def _restart(stream: DeliveryStream, at: datetime | None = None, **changes: Any) -> None:
+    """Give up the stream's call, change where it is, and have it called, at once or at `at`, if there is anything to
+    tell."""
     locked = lock_in_order(DeliveryStream.objects.filter(id=stream.id))
     locked.update(**FRESH_CALL, due_at=None, parked_at=None, park_reason="", **changes)
-    ready(locked).update(due_at=Now())
+    ready(locked).update(due_at=at or Now())
     stream.refresh_from_db()
 
 

@@ -13,6 +13,10 @@ _FACTS: Final = ("providerExecuted", "title", "preliminary", "toolMetadata", "in
 """What chunks of a tool may say besides its input and its output."""
 
 
+_CAME_OF_INPUT: Final = ("input", "rawInput", "output", "errorText", "preliminary", "approval")
+"""What is not so any more when a call's input comes again."""
+
+
 @dataclass(slots=True, eq=False)
 class Part:
     """One part: its body, the pieces of the field that still `grows`, and the bytes that it takes of the content."""
@@ -68,17 +72,19 @@ def name_tool(part: Part, chunk: Chunk) -> None:
 
 
 def _start_input(part: Part, _: Chunk) -> None:
-    _forget(part, "input", "output", "errorText", "rawInput")
+    _forget(part, *_CAME_OF_INPUT)
     part.body["state"] = "input-streaming"
     part.grows, part.pieces = "rawInput", []
 
 
 def _give_input(part: Part, chunk: Chunk) -> None:
+    _forget(part, *_CAME_OF_INPUT)
     part.grows, part.pieces = "", []
     part.body |= {"state": "input-available", "input": chunk.get("input")}
 
 
 def _refuse_input(part: Part, chunk: Chunk) -> None:
+    _forget(part, *_CAME_OF_INPUT)
     part.grows, part.pieces = "", []
     part.body |= {"state": "output-error", "rawInput": chunk.get("input"), "errorText": chunk["errorText"]}
 

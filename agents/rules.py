@@ -1,5 +1,6 @@
 """The rules of deliveries: what a call carries, when it is made again, and what its answer says. Pure: no Django, no I/O."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,6 +33,28 @@ DEBOUNCE_MAX_MS: Final = 60_000
 
 RETRY_AFTER_MAX: Final = 3_600.0
 """The longest wait, in seconds, that an agent can ask for with `Retry-After`."""
+
+HEADERS_MAX: Final = 32
+HEADER_CHARACTERS_MAX: Final = 4_096
+
+# RFC 9110, 5.6.2 and 5.5; of values only what every server takes.
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+_HEADER_VALUE: Final = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?")
+_OUR_HEADERS: Final = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "connection",
+        "expect",
+        "host",
+        "keep-alive",
+        "te",
+        "traceparent",
+        "tracestate",
+    }
+    | {"trailer", "transfer-encoding", "upgrade"}
+)
+_OUR_PREFIXES: Final = ("webhook-", "content-", "proxy-")
 
 
 _EMPTY_OBJECT: Final = orjson.Fragment(b"{}")
@@ -96,6 +119,25 @@ def check_url(url: str) -> str:
             "url must not hold a user or password; check the signature instead.", field="url"
         )
     return url
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Raise `InvalidRequest` for custom headers that cannot be sent, or that say what the server itself has to say."""
+    if len(headers) > HEADERS_MAX:
+        raise InvalidRequest(f"headers holds more than {HEADERS_MAX}.", field="headers")
+    if len({name.lower() for name in headers}) < len(headers):
+        raise InvalidRequest("headers holds a name twice; their case makes no difference.", field="headers")
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise InvalidRequest("headers holds a name that is none of a header.", field="headers")
+        if name.lower() in _OUR_HEADERS or name.lower().startswith(_OUR_PREFIXES):
+            raise InvalidRequest(f"The header {name} is the server's own.", field="headers")
+        if len(value) > HEADER_CHARACTERS_MAX or not _HEADER_VALUE.fullmatch(value):
+            raise InvalidRequest(
+                f"The value of the header {name} must be 1 to {HEADER_CHARACTERS_MAX} printable ASCII characters, "
+                "without line breaks.",
+                field="headers",
+            )
 
 
 def retry_delay(schedule: Sequence[float], failures: int, random: float) -> float:

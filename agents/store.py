@@ -53,7 +53,9 @@ WITH due AS MATERIALIZED (
 ), probing AS (
   UPDATE agents_endpoint e
   SET probe_at = now() + e.probe_pause * 2 * interval '1 second', probe_pause = least(e.probe_pause * 2, %(probe_pause_max)s)
-  WHERE e.opened_at IS NOT NULL AND e.id IN (SELECT endpoint_id FROM mine WHERE open AND NOT set_aside)
+  WHERE e.opened_at IS NOT NULL AND e.id IN (
+    SELECT e.id FROM agents_endpoint e WHERE e.id IN (SELECT endpoint_id FROM mine WHERE open AND NOT set_aside)
+    FOR NO KEY UPDATE SKIP LOCKED)
 ), aside AS (
   UPDATE agents_deliverystream s
   SET blocked = true, lease_id = NULL, run_id = NULL, first_failed_at = coalesce(s.first_failed_at, now()),

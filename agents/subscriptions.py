@@ -58,6 +58,8 @@ def _locked(subscription_id: UUID) -> Subscription:
 @transaction.atomic
 def unsubscribe(subscription_id: UUID) -> None:
     """Tell it nothing more, and forget what it was told. Raises `NotFound`."""
-    subscription = _locked(subscription_id)
+    # Against the key share lock by which an append makes a stream of it (`agents/marking.py`).
+    rows = Subscription.objects.select_for_update().filter(public_id=subscription_id)
+    subscription = endpoints.found(rows, str(subscription_id))
     operations.lock_in_order(DeliveryStream.objects.filter(endpoint_id=subscription.id))
     subscription.delete()

@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest
 
+from fleetlm.agents_admin import registered
 from fleetlm.auth.keys import fill_key
 from fleetlm.models import ApiKey
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:  # Django's own class takes no type arguments at run time
 else:
     ApiKeyAdminBase = admin.ModelAdmin
     ApiKeyFormBase = forms.ModelForm
+
+__all__ = ["ApiKeyAdmin", "registered"]
 
 admin.site.site_header = "FleetLM"
 admin.site.site_title = "FleetLM"

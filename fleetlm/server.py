@@ -62,8 +62,9 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         self.transport.abort()
 
     def write(self, data: bytes) -> None:
-        """Write whole WebSocket frames, unless the connection is on its way out."""
-        if self.handshake_complete and not self.close_sent and self.conn.state is OPEN:
+        """Write whole WebSocket frames, unless the connection is on its way out, or cut."""
+        is_open = self.handshake_complete and not self.close_sent and self.conn.state is OPEN
+        if is_open and not self.transport.is_closing():
             self.transport.write(data)
 
     def unsent(self) -> int:

@@ -16,10 +16,25 @@ from fleetlm.api.conversations import (
     MemberDetail,
     Members,
 )
+from fleetlm.api.endpoints import SUBSCRIPTIONS, CloseBreaker, Ping, Resume, RotateSecret
+from fleetlm.api.handoff import Handoff
 from fleetlm.api.inbox import Inbox, InboxEvents
 from fleetlm.api.messages import Events, Messages, Read
 from fleetlm.api.participants import ParticipantDetail, Participants
 from fleetlm.api.runs import RunCancel, Runs
+from fleetlm.api.streams import (
+    AgentStreamDetail,
+    Attempts,
+    Pause,
+    Redeliver,
+    ResumeStream,
+    Retry,
+    Rewind,
+    Skip,
+    StreamDetail,
+    Streams,
+)
+from fleetlm.api.subscriptions import SubscriptionDetail, Subscriptions
 from fleetlm.api.tokens import Tokens
 from fleetlm.errors import InternalError
 from fleetlm.playground import playground
@@ -27,6 +42,22 @@ from observability import health_views
 from observability.metrics_view import metrics
 
 _conversation = "api/conversations/<str:key>"
+_agent = "api/agents/<str:agent_id>"
+_subscription = "api/subscriptions/<str:subscription_id>"
+_of_an_endpoint = {
+    "rotate-secret": RotateSecret,
+    "test": Ping,
+    "close-breaker": CloseBreaker,
+    "resume": Resume,
+    "attempts": Attempts,
+    "streams": Streams,
+    "streams/<str:key>/pause": Pause,
+    "streams/<str:key>/resume": ResumeStream,
+    "streams/<str:key>/retry": Retry,
+    "streams/<str:key>/skip": Skip,
+    "streams/<str:key>/rewind": Rewind,
+    "streams/<str:key>/redeliver": Redeliver,
+}
 
 urlpatterns = [
     path("", playground),
@@ -50,12 +81,22 @@ urlpatterns = [
     path(f"{_conversation}/close", ConversationState.as_view(state="closed")),
     path(f"{_conversation}/archive", ConversationState.as_view(state="archived")),
     path(f"{_conversation}/reopen", ConversationState.as_view(state="open")),
+    path(f"{_conversation}/handoff", Handoff.as_view()),
     path("api/inbox/<str:participant_id>", Inbox.as_view()),
     path("api/inbox/<str:participant_id>/events", InboxEvents.as_view()),
     path("api/participants", Participants.as_view()),
     path("api/participants/<str:participant_id>", ParticipantDetail.as_view()),
     path("api/agents", Agents.as_view()),
-    path("api/agents/<str:agent_id>", AgentDetail.as_view()),
+    path(_agent, AgentDetail.as_view()),
+    path(f"{_agent}/streams/<str:key>", AgentStreamDetail.as_view()),
+    *(path(f"{_agent}/{route}", view.as_view()) for route, view in _of_an_endpoint.items()),
+    path("api/subscriptions", Subscriptions.as_view()),
+    path(_subscription, SubscriptionDetail.as_view()),
+    path(f"{_subscription}/streams/<str:key>", StreamDetail.as_view(endpoints=SUBSCRIPTIONS)),
+    *(
+        path(f"{_subscription}/{route}", view.as_view(endpoints=SUBSCRIPTIONS))
+        for route, view in _of_an_endpoint.items()
+    ),
     path("api/tokens", Tokens.as_view()),
 ]
 

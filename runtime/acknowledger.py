@@ -67,9 +67,12 @@ class Acknowledger:
             self._answer(batch, due)
 
     async def _finish(self, connection: Connection, finishes: list[Finish]) -> dict[int, float | None]:
-        """Give the streams back and count what became of their calls, in one transaction."""
+        """Give the streams back, then count what became of their calls.
+
+        In two transactions: whoever changes an endpoint locks it before its streams, and so must the breaker.
+        """
+        due = await store.finish(connection, finishes)
         async with connection.transaction():
-            due = await store.finish(connection, finishes)
             opened, closed = await note_outcomes(connection, finishes, due.keys(), self._breaker)
         for change, endpoint_ids in (("opened", opened), ("closed", closed)):
             if endpoint_ids:

@@ -22,6 +22,7 @@ from observability.traces import span
 from runtime.batch import Committed, MembersCache, commit_batch
 from runtime.database import Pool
 from runtime.outage import DATABASE_AWAY
+from runtime.tasks import end_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -82,8 +83,7 @@ class Appender:
             return
         await self.settle(patience)
         self._stopped = True
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks([self._task])
         if self._queue:
             logger.error("Stopped with %d appends not committed", len(self._queue))
         while self._queue:

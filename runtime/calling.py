@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import ip_network
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 from cryptography.fernet import InvalidToken
 from django.conf import settings
@@ -18,7 +18,7 @@ from agents.calls import AttemptRecord, ClaimedStream
 from agents.dialects import Request
 from agents.door import Answer, Door, Patience
 from agents.errors import CallError
-from agents.secrets import Private, open_private, open_secrets
+from agents.secrets import Private, SealedSecret, open_private, open_secrets
 from observability import metrics
 
 
@@ -35,6 +35,22 @@ def make_door() -> Door:
     )
 
 
+class Keyed(Protocol):
+    """What is known of where a call goes: a claimed stream, or an endpoint."""
+
+    @property
+    def secrets(self) -> list[SealedSecret]:
+        """Signing secrets, sealed."""
+
+    @property
+    def sealed(self) -> str:
+        """Custom headers and API key, sealed."""
+
+    @property
+    def timeout_seconds(self) -> float | None:
+        """How long an answer may take; None: the server's default."""
+
+
 @dataclass(frozen=True, slots=True)
 class Keys:
     """What an endpoint keeps to itself, in plain."""
@@ -43,17 +59,23 @@ class Keys:
     private: Private
 
 
-def open_keys(stream: ClaimedStream, now: datetime) -> Keys:
+def open_keys(endpoint: Keyed, now: datetime) -> Keys:
     """The signing secrets and the custom headers of an endpoint. Raises `CallError` if they cannot be read."""
     try:
-        return Keys(open_secrets(stream.secrets, now), open_private(stream.sealed))
+        return Keys(open_secrets(endpoint.secrets, now), open_private(endpoint.sealed))
     except InvalidToken:
         raise CallError("The endpoint's secrets were stored under another FLEETLM_SECRET_KEY.") from None
 
 
-def patience_for(stream: ClaimedStream) -> Patience | None:
+def private_headers(private: Private) -> dict[str, str]:
+    """The headers of an endpoint's own, by name in lower case; those that the server sends itself go after them."""
+    key = {"authorization": f"Bearer {private.api_key}"} if private.api_key else {}
+    return key | {name.lower(): value for name, value in private.headers.items()}
+
+
+def patience_for(endpoint: Keyed) -> Patience | None:
     """How long this endpoint may take; None: as long as any."""
-    seconds = stream.timeout_seconds
+    seconds = endpoint.timeout_seconds
     if seconds is None:
         return None
     config = settings.FLEETLM
@@ -146,7 +168,6 @@ class Stop:
             raise
         finally:
             self._task = None
-
 
     def _raise_if_asked(self) -> None:
         if self.reason:

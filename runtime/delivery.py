@@ -155,7 +155,7 @@ class _Talk:
                 self._door, request, call.custom_headers, patience_for(stream)
             ) as answer:
                 try:
-                    self._reader = reader = dialect.reader(answer.head, self._limits)
+                    self._reader = reader = dialect.reader(answer.head, self._limits, call)
                 except CallError:
                     await self.exchange.note_refusal(answer)
                     raise

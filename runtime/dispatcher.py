@@ -28,6 +28,7 @@ from runtime.delivery_gauges import measure_for_ever
 from runtime.notifications import Notifier
 from runtime.outage import DATABASE_AWAY, Outage
 from runtime.run_relay import RunRelay
+from runtime.tasks import end_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -91,8 +92,7 @@ class Dispatcher:
             background = [group.create_task(one) for one in work]
             await self._claim_until_stopped()
             await self._drain()
-            for task in background:
-                task.cancel()
+            await end_tasks(background)
 
     async def _stop_with(self, stop: asyncio.Event) -> None:
         await stop.wait()
@@ -238,9 +238,7 @@ class Dispatcher:
         logger.info("Stopping: %d agent calls may finish", len(tasks))
         _, late = await asyncio.wait(tasks, timeout=self._config.drain_seconds)
         unfinished = [entry.stream for entry in self._in_flight.values() if entry.task in late]
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        await end_tasks(late)
         if unfinished:
             logger.warning("Stopping: %d agent calls are left to another dispatcher", len(unfinished))
             await self._release(unfinished)

@@ -22,6 +22,7 @@ from runtime.listener import Listener
 from runtime.outage import DATABASE_AWAY
 from runtime.publisher import Publisher
 from runtime.subscriber import Subscriber
+from runtime.tasks import end_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -66,9 +67,7 @@ class InboxServer:
 
     async def stop(self) -> None:
         """Stop ticking."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
 
     # Who follows.
 

@@ -8,6 +8,8 @@ from typing import Any
 from channels.layers import get_channel_layer
 from redis.exceptions import RedisError
 
+from runtime.tasks import end_tasks
+
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[dict[str, Any]], None]
@@ -32,9 +34,7 @@ class Listener:
 
     async def stop(self) -> None:
         """End, and leave every group."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         self._tasks.clear()
         await self._layer.flush()
 

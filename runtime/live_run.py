@@ -47,7 +47,7 @@ class LiveRun:
     def cut(self, start: int, end: int) -> int:
         """Where a delta that begins at `start` ends: at `end`, or before it where it would be too large."""
         sizes = accumulate(len(chunk) for chunk in islice(self.chunks, start, end))
-        return start + max(1, sum(size <= PIECE_BYTES for size in sizes))
+        return min(end, start + max(1, sum(size <= PIECE_BYTES for size in sizes)))
 
     def delta(self, start: int, end: int, *, merged: bool) -> bytes:
         """The payload of a `delta` of these chunks, as they came or fewer."""
@@ -58,8 +58,14 @@ class LiveRun:
         return b'{"run_id":"%b","from":%d,"to":%d,"chunks":%b}' % (self.run_id.encode(), start, end, chunks)
 
     def state(self) -> bytes:
-        """The payload of a `run`."""
-        state = self.end or {"status": self.status, "seq": None, "error": None, "retry": False}
+        """The payload of a `run` while it goes on."""
+        return self._told({"status": self.status, "seq": None, "error": None, "retry": False})
+
+    def ending(self, end: Mapping[str, Any]) -> bytes:
+        """The payload of a `run` at its end."""
+        return self._told(end)
+
+    def _told(self, state: Mapping[str, Any]) -> bytes:
         return orjson.dumps({"run_id": self.run_id, "agent_id": self.agent_id, **state})
 
     def so_far(self) -> tuple[int, bytes]:

@@ -189,24 +189,24 @@ class LiveRuns:
             return
         if not run.status:
             run.status = "started"
-            self.followers.tell(run)
+            self.followers.tell(run.state())
         if run.chunks and run.status == "started":
             run.status = "streaming"
-            self.followers.tell(run)
+            self.followers.tell(run.state())
         self.followers.push(run)
         if run.has_hole:
             if self._fetching is None or self._fetching.done():
                 self._fetching = asyncio.create_task(self._fill_holes(), name="run-holes")
         elif run.end is not None:
-            self._finish(run)
+            self._finish(run, run.end)
 
-    def _finish(self, run: LiveRun) -> None:
+    def _finish(self, run: LiveRun, end: Mapping[str, Any]) -> None:
         del self._runs[run.run_id]
         if run.watch is not None:
             run.watch.cancel()
-        if run.end is not LOST:
+        if end is not LOST:
             self._remember(run.run_id)
-        self.followers.end(run)
+        self.followers.end(run, end)
         if not any(other.agent_id == run.agent_id for other in self._runs.values()):
             self._typing(run.agent_id, False)
 

@@ -63,6 +63,7 @@ def change(key: str, participant_id: str, *, role: str | None, muted: bool | Non
     """Change a member's role or muting."""
     conversation = store.lock_conversation(key)
     store.change_member(conversation, participant_id, role=role, muted=muted)
+    operations.mark_inbox(conversation)
     return conversation
 
 
@@ -131,7 +132,10 @@ def delete_participant(participant_id: str) -> list[str]:
         raise ParticipantNotFound(participant_id=participant_id)
     participant.delete()
     for key in keys:
-        store.touch(store.lock_conversation(key))
+        conversation = store.lock_conversation(key)
+        store.touch(conversation)
+        operations.close_streams(conversation.id, [participant_id])
+        operations.mark_inbox(conversation)
     return keys
 
 

@@ -13,7 +13,7 @@ from agents.door import Door
 from agents.errors import CallError, CallRefused
 from agents.models import Endpoint
 from runtime.briefs import Brief
-from runtime.calling import Exchange, Stop, Stopped, open_keys, patience_for
+from runtime.calling import Exchange, Stop, Stopped, open_keys, patience_for, private_headers
 from runtime.database import in_thread
 from runtime.delivery import GONE, next_retry, trace_headers
 
@@ -53,9 +53,9 @@ class Notifier:
         span = _tracer.start_span("event webhook", kind=trace.SpanKind.CLIENT)
         try:
             headers = {
+                **private_headers(keys.private),
                 **signing.json_headers(keys.secrets, str(stream.call_id), now, body),
                 **trace_headers(span, stream.call_id, stream.run_id),
-                **keys.private.headers,
             }
             request = Request(stream.url, headers, body)
             async with exchange.post(

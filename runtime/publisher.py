@@ -12,6 +12,7 @@ from channels.layers import get_channel_layer
 from redis.exceptions import RedisError
 
 from observability import metrics
+from runtime.tasks import end_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +42,7 @@ class Publisher:
         """Send what waits, then end."""
         if self._task is None:
             return
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks([self._task])
         self._task = None
         if self._waiting and self._healthy:
             await self._send(self._waiting)

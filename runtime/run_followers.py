@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from observability import metrics
 from runtime.live_run import LiveRun
@@ -58,9 +58,9 @@ class RunFollowers:
             self.leave(subscriber)
         self._early.clear()
 
-    def tell(self, run: LiveRun) -> None:
+    def tell(self, payload: bytes) -> None:
         """Say how a run stands."""
-        payload, count = run.state(), 0
+        count = 0
         for address, subscribers in self._everyone():
             frame = address.frame("run", payload, None)
             for subscriber in subscribers:
@@ -87,13 +87,13 @@ class RunFollowers:
                 count += 1
         metrics.FRAMES_SENT.inc(count)
 
-    def end(self, run: LiveRun) -> None:
+    def end(self, run: LiveRun, end: Mapping[str, Any]) -> None:
         """A run is over. Who is behind gets the rest if there is room for it now; its message has it all anyway."""
         for subscriber, lag in list(self._lagging.items()):
             position = lag.positions.pop(run, None)
             while position is not None and position < run.pushed and not subscriber.behind:
                 position = self._write_missed(subscriber, run, position)
-        self.tell(run)
+        self.tell(run.ending(end))
 
     def _everyone(self) -> Iterator[tuple[Address, Iterable[Subscriber]]]:
         yield from self._live.items()

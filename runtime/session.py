@@ -284,9 +284,12 @@ class Session:
         self.go_live(subscriber)
 
     def go_live(self, subscriber: Subscriber) -> None:
-        """From now on the subscriber, which holds everything up to `last_seq`, gets what comes."""
+        """From now on the subscriber, which holds everything up to `last_seq`, gets what comes. It is told who types now."""
         if subscriber in self.subscribers:
             self._live[subscriber.address].add(subscriber)
+            for participant_id in self.typing.active:
+                payload = orjson.dumps({"participant_id": participant_id, "on": True})
+                subscriber.write(subscriber.address.frame("typing", payload, None))
         self.runs.followers.went_live(subscriber)
 
     async def newest(self, limit: int) -> tuple[int, list[tuple[int, bytes]]]:

@@ -17,6 +17,7 @@ from runtime.outage import DATABASE_AWAY
 from runtime.presence import Refs
 from runtime.publisher import Publisher
 from runtime.session import Session
+from runtime.tasks import end_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -57,9 +58,7 @@ class Sessions:
 
     async def stop(self) -> None:
         """Stop, and tell the others that the presences of this process are over."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         self._publisher.send(PROCESSES, {"type": "process", "process": self._process, "alive": False})
         for session in self._sessions.values():
             session.stop()

@@ -13,6 +13,11 @@ class Typing:
         self._changed = changed
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
+    @property
+    def active(self) -> list[str]:
+        """Who types now."""
+        return list(self._timers)
+
     def set(self, participant_id: str, on: bool) -> None:
         """Someone types, or has stopped. Said again, it starts the six seconds again."""
         timer = self._timers.pop(participant_id, None)

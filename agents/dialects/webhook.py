@@ -44,7 +44,7 @@ class Webhook:
             raise InvalidRequest("The dialect webhook has no options.", field="options")
 
     def write(self, call: Call) -> Request:
-        """The call as DESIGN.md §5.5 shows it, signed."""
+        """The call and its context as JSON, signed."""
         body = orjson.dumps(_body(call), option=orjson.OPT_UTC_Z)
         return Request(call.url, headers(call, ACCEPT) | signature(call, body), body)
 

@@ -7,13 +7,15 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from agents import registration
+from agents.dialects import DIALECTS
 from agents.models import AgentEndpoint
-from agents.rules import check_url
+from agents.rules import check_headers, check_url
+from agents.secrets import Private
 from conversations import rules
-from conversations.append import timestamp
-from conversations.errors import NotFound
+from conversations.models import Participant
 from fleetlm.api import agent_forms as forms
 from fleetlm.api.base import ApiView, Reply
+from fleetlm.api.endpoints import check_object, common, given, take_private
 from fleetlm.api.participants import check_metadata
 from fleetlm.api.schema import operation
 from runtime.database import in_thread
@@ -22,19 +24,24 @@ ALL = "all"
 
 
 def as_answer(endpoint: AgentEndpoint) -> dict[str, Any]:
-    """An agent as clients see it: without its secrets."""
+    """An agent as clients see it: without its secrets. Synchronous."""
+    participant: Participant = endpoint.agent  # type: ignore[assignment]  # an agent's endpoint has one
     return {
-        "id": endpoint.agent_id,
-        "url": endpoint.url,
-        "display_name": endpoint.agent.display_name,
+        "id": participant.id,
+        "display_name": participant.display_name,
+        "metadata": participant.metadata,
         "dialect": endpoint.dialect,
-        "context": ALL if endpoint.context_messages is None else endpoint.context_messages,
-        "debounce_ms": endpoint.debounce_ms,
-        "enabled": endpoint.enabled,
-        "metadata": endpoint.agent.metadata,
-        "created_at": timestamp(endpoint.created_at),
-        "updated_at": timestamp(endpoint.updated_at),
-    }
+        "options": endpoint.options,
+        "context": _context(endpoint),
+        "trigger": endpoint.trigger,
+        "while_running": endpoint.while_running,
+    } | common(endpoint)
+
+
+def _context(endpoint: AgentEndpoint) -> int | str | dict[str, int]:
+    if endpoint.context_tokens is not None:
+        return {"tokens": endpoint.context_tokens}
+    return ALL if endpoint.context_messages is None else endpoint.context_messages
 
 
 class Agents(ApiView):
@@ -46,10 +53,9 @@ class Agents(ApiView):
         registered."""
         self.principal.require_server("admin")
         form = self.body(forms.AgentForm)
-        check_url(form.url)
-        check_metadata(form.metadata)
-        registered = await in_thread(_register, form)
-        return Reply(as_answer(registered.endpoint) | {"secret": registered.secret}, 201)
+        _check(given(form))
+        DIALECTS[form.dialect].check_options(form.options)
+        return Reply(await in_thread(_register, form), 201)
 
     @operation("List agents", query=forms.AgentsQuery, answers={200: forms.AgentsAnswer})
     async def get(self, request: HttpRequest) -> Reply:
@@ -65,25 +71,19 @@ class AgentDetail(ApiView):
 
     @operation("Get an agent", answers={200: forms.AgentAnswer})
     async def get(self, request: HttpRequest, agent_id: str) -> Reply:
-        """The agent, without its secret."""
+        """The agent, without its secrets."""
         self.principal.require_server("read")
-        return Reply(as_answer(await in_thread(_get, rules.check_id(agent_id))))
+        return Reply(as_answer(await in_thread(registration.find_agent, rules.check_id(agent_id))))
 
     @operation("Change an agent", body=forms.AgentChange, answers={200: forms.AgentAnswer})
     async def patch(self, request: HttpRequest, agent_id: str) -> Reply:
         """Change where and how it is called; calls that are under way are not affected."""
         self.principal.require_server("admin")
-        form = self.body(forms.AgentChange)
-        changes = {
-            name: value for name, value in msgspec.structs.asdict(form).items() if value is not msgspec.UNSET
-        }
-        if "url" in changes:
-            check_url(changes["url"])
-        check_metadata(changes.get("metadata"))
-        if "context" in changes:
-            changes["context_messages"] = _window(changes.pop("context"))
-        endpoint = await in_thread(registration.update_agent, rules.check_id(agent_id), **changes)
-        return Reply(as_answer(endpoint))
+        changes = given(self.body(forms.AgentChange))
+        _check(changes)
+        answer = await in_thread(_change, rules.check_id(agent_id), changes)
+        self.runtime.gateway.wake_dispatchers()
+        return Reply(answer)
 
     @operation("Delete an agent", answers={204: None})
     async def delete(self, request: HttpRequest, agent_id: str) -> Reply:
@@ -93,29 +93,53 @@ class AgentDetail(ApiView):
         return Reply(status=204)
 
 
-def _window(context: int | str) -> int | None:
-    return None if isinstance(context, str) else context
+def _check(changes: dict[str, Any]) -> None:
+    """Raise `InvalidRequest` or `TooLarge` for what cannot be kept, whatever else the agent is."""
+    if "url" in changes:
+        check_url(changes["url"])
+    if "headers" in changes:
+        check_headers(changes["headers"])
+    if "options" in changes:
+        check_object(changes["options"], "options")
+    check_metadata(changes.get("metadata"))
 
 
-def _register(form: forms.AgentForm) -> registration.Registered:
+def _windows(context: int | str | forms.TokenBudget) -> dict[str, int | None]:
+    if isinstance(context, forms.TokenBudget):
+        return {"context_messages": None, "context_tokens": context.tokens}
+    return {"context_messages": None if isinstance(context, str) else context, "context_tokens": None}
+
+
+def _register(form: forms.AgentForm) -> dict[str, Any]:
     default = settings.FLEETLM.agent_context_messages
-    context = default if isinstance(form.context, msgspec.UnsetType) else form.context
-    return registration.register_agent(
+    registered = registration.register_agent(
         form.id,
         form.url,
-        dialect=form.dialect,
-        context_messages=_window(context),
-        debounce_ms=form.debounce_ms,
         display_name=form.display_name,
         metadata=form.metadata,
+        private=Private(form.headers, form.api_key),
+        dialect=form.dialect,
+        options=form.options,
+        debounce_ms=form.debounce_ms,
+        trigger=form.trigger,
+        while_running=form.while_running,
+        max_in_flight=form.max_in_flight,
+        timeout_seconds=form.timeout_seconds,
+        enabled=form.enabled,
+        **_windows(default if isinstance(form.context, msgspec.UnsetType) else form.context),
     )
+    return as_answer(registered.endpoint) | {"secret": registered.secret}
 
 
-def _get(agent_id: str) -> AgentEndpoint:
-    endpoint = AgentEndpoint.objects.select_related("agent").filter(agent_id=agent_id).first()
-    if endpoint is None:
-        raise NotFound("There is no agent with this id.", id=agent_id)
-    return endpoint
+def _change(agent_id: str, changes: dict[str, Any]) -> dict[str, Any]:
+    if "dialect" in changes or "options" in changes:
+        known = registration.find_agent(agent_id)
+        dialect = DIALECTS[changes.get("dialect", known.dialect)]
+        dialect.check_options(changes.get("options", known.options))
+    if "context" in changes:
+        changes |= _windows(changes.pop("context"))
+    private = take_private(changes)
+    return as_answer(registration.update_agent(agent_id, private=private, **changes))
 
 
 def _list(query: forms.AgentsQuery) -> list[AgentEndpoint]:

@@ -31,6 +31,7 @@ def _summary(conversation: Conversation) -> dict[str, Any]:
         "state": conversation.state,
         "title": conversation.title,
         "last_seq": conversation.last_seq,
+        "handed_to": conversation.handed_to or None,
         "created_at": timestamp(conversation.created_at),
         "updated_at": timestamp(conversation.updated_at),
     }
@@ -46,7 +47,7 @@ async def _answer(runtime: Runtime, conversation: Conversation, status: int = 20
     return Reply(_summary(conversation) | detail, status)
 
 
-async def _changed(runtime: Runtime, conversation: Conversation, *others: str) -> Reply:
+async def answer_changed(runtime: Runtime, conversation: Conversation, *others: str) -> Reply:
     """Tell whoever follows of a change, and answer with the conversation."""
     present = await _members(runtime, conversation.id)
     runtime.gateway.announce_change(conversation, [one["id"] for one in present], gone=others)
@@ -113,7 +114,7 @@ class ConversationDetail(ApiView):
         view = await find_conversation(self.runtime, self.principal, key)
         require_conversation_admin(self.principal, view)
         changed = await in_thread(members.describe, view.key, title=form.title, metadata=form.metadata)
-        return await _changed(self.runtime, changed)
+        return await answer_changed(self.runtime, changed)
 
 
 class ConversationState(ApiView):
@@ -126,7 +127,7 @@ class ConversationState(ApiView):
         """`close` takes no more messages; `archive` leaves the inbox as well; `reopen` undoes both."""
         view = await find_conversation(self.runtime, self.principal, key)
         require_conversation_admin(self.principal, view)
-        return await _changed(self.runtime, await in_thread(members.set_state, view.key, self.state))
+        return await answer_changed(self.runtime, await in_thread(members.set_state, view.key, self.state))
 
 
 class Members(ApiView):
@@ -144,7 +145,9 @@ class Members(ApiView):
         form = self.body(forms.MembersForm)
         view = await find_conversation(self.runtime, self.principal, key)
         require_conversation_admin(self.principal, view)
-        return await _changed(self.runtime, await in_thread(members.add, view.key, _roles(form.participants)))
+        return await answer_changed(
+            self.runtime, await in_thread(members.add, view.key, _roles(form.participants))
+        )
 
 
 class MemberDetail(ApiView):
@@ -160,7 +163,7 @@ class MemberDetail(ApiView):
         changed = await in_thread(
             members.change, view.key, rules.check_id(participant_id), role=form.role, muted=form.muted
         )
-        return await _changed(self.runtime, changed)
+        return await answer_changed(self.runtime, changed)
 
     @operation("Remove a member", answers={200: forms.ConversationAnswer})
     async def delete(self, request: HttpRequest, key: str, participant_id: str) -> Reply:
@@ -170,7 +173,7 @@ class MemberDetail(ApiView):
             require_conversation_admin(self.principal, view)
         self.principal.require("write")
         changed = await in_thread(members.remove, view.key, rules.check_id(participant_id))
-        return await _changed(self.runtime, changed, participant_id)
+        return await answer_changed(self.runtime, changed, participant_id)
 
 
 def _new_key(form: forms.ConversationForm, roles: dict[str, str]) -> str:

@@ -167,8 +167,15 @@ class ConversationChange(Form):
     metadata: dict[str, Any] | None = None
 
 
+class HandoffForm(Form):
+    """The person who takes over from the agents; null: they have the conversation again."""
+
+    participant_id: Id | None
+
+
 class ConversationAnswer(Answer):
-    """A conversation. `participants` are its first 1,000 members."""
+    """A conversation. `participants` are its first 1,000 members; `handed_to` is the person who has taken over from its
+    agents."""
 
     key: str
     dm_key: str | None
@@ -178,6 +185,7 @@ class ConversationAnswer(Answer):
     title: str
     metadata: dict[str, Any]
     last_seq: int
+    handed_to: str | None
     participants: list[MemberAnswer]
     created_at: str
     updated_at: str
@@ -193,6 +201,7 @@ class ConversationSummary(Answer):
     state: str
     title: str
     last_seq: int
+    handed_to: str | None
     created_at: str
     updated_at: str
 

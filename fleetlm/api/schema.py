@@ -8,13 +8,20 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 
-from fleetlm.api import agent_forms, forms, run_forms
+from fleetlm.api import agent_forms, forms, run_forms, stream_forms, subscription_forms
 from fleetlm.sending import SendBody
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 _REF = "#/components/schemas/{name}"
-_STRUCTS: list[type[msgspec.Struct]] = [SendBody, *forms.ALL, *agent_forms.ALL, *run_forms.ALL]
+_STRUCTS: list[type[msgspec.Struct]] = [
+    SendBody,
+    *forms.ALL,
+    *agent_forms.ALL,
+    *subscription_forms.ALL,
+    *stream_forms.ALL,
+    *run_forms.ALL,
+]
 
 
 class Schema(AutoSchema):

@@ -1,7 +1,6 @@
 """Every example agent as a real process: called as FleetLM calls it, then by FleetLM."""
 
 import asyncio
-import hashlib
 import json
 import os
 import re
@@ -11,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -48,7 +47,6 @@ class Running:
     """The examples that a test has started, each on a port of its own."""
 
     directory: Path
-    pydantic_python: Callable[[], str]
     members: dict[str, Member] = field(default_factory=dict)
 
     def start(self, name: str, *, port: int = 0, **environment: str) -> str:
@@ -69,7 +67,7 @@ class Running:
         """How it is run."""
         if name == "node_agent":
             return [node(), "agent.mjs"]
-        return [self.pydantic_python() if name == "pydantic_ai_agent" else sys.executable, "agent.py"]
+        return [sys.executable, "agent.py"]
 
     def terminate(self, name: str) -> None:
         """Ask one to stop."""
@@ -92,8 +90,8 @@ class Running:
 
 
 @pytest.fixture
-def running(tmp_path: Path, pytestconfig: pytest.Config) -> Iterator[Running]:
-    started = Running(tmp_path, lambda: pydantic_python(pytestconfig))
+def running(tmp_path: Path) -> Iterator[Running]:
+    started = Running(tmp_path)
     yield started
     for member in started.members.values():
         assert member.process is not None
@@ -118,25 +116,6 @@ def node() -> str:
     if found is None:
         pytest.skip("no Node.js on the PATH")
     return found
-
-
-def pydantic_python(config: pytest.Config) -> str:
-    """The Python of a virtual environment with the example's requirements, made when they are new."""
-    requirements = EXAMPLES / "pydantic_ai_agent/requirements.txt"
-    version = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:16]
-    assert config.cache is not None
-    venv = config.cache.mkdir(f"pydantic_ai_agent-{version}")
-    python, done = venv / "bin/python", venv / "installed"
-    if not done.exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)], check=True)
-        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        installed = subprocess.run(
-            [*pip, "-r", str(requirements)], capture_output=True, text=True, check=False
-        )
-        if installed.returncode:
-            pytest.skip(f"pydantic-ai cannot be installed here: {installed.stderr[-300:]}")
-        done.touch()
-    return str(python)
 
 
 def listens(port: int) -> bool:

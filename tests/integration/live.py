@@ -148,6 +148,7 @@ class Recorder:
         self.session = session
         self.frames: list[tuple[str, Any, int | None]] = []
         self.ended: str | None = None
+        self.behind = False
         self._changed = asyncio.Event()
 
     @property

@@ -23,6 +23,7 @@ class Talk:
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    was_reset: bool = False
 
     async def request(self) -> tuple[dict[str, str], bytes]:
         """The next request: its headers, in lower case, and its body. Raises `IncompleteReadError` at the end."""
@@ -38,9 +39,11 @@ class Talk:
     async def hung_up(self) -> int:
         """Wait for the caller to close; returns how many bytes came until then."""
         size = 0
-        with contextlib.suppress(ConnectionError):
+        try:
             while data := await self.reader.read(65_536):
                 size += len(data)
+        except ConnectionError:
+            self.was_reset = True
         return size
 
 
@@ -78,12 +81,16 @@ class RawAgent:
 
 
 @contextlib.asynccontextmanager
-async def raw_agent(behaviour: Behaviour, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[RawAgent]:
+async def raw_agent(
+    behaviour: Behaviour, host: str = "127.0.0.1", port: int = 0, takes_bytes: int | None = None
+) -> AsyncIterator[RawAgent]:
     """An agent on loopback, or, with the host `::`, on every address. Whatever it does ends with the block."""
     agent = RawAgent(behaviour)
     everywhere = host == "::"
     family = socket.AF_INET6 if everywhere else socket.AF_INET
     listening = socket.create_server((host, port), family=family, dualstack_ipv6=everywhere)
+    if takes_bytes is not None:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, takes_bytes)
     server = await asyncio.start_server(agent.accept, sock=listening, limit=1 << 20)
     agent.port = server.sockets[0].getsockname()[1]
     try:

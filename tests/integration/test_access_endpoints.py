@@ -20,6 +20,8 @@ pytestmark = pytest.mark.usefixtures("healthy")
 
 ME = "<whoever calls, or a member if a server calls>"
 
+LAST = "<the group's last seq>"
+
 NOT_A_MEMBER = (403, "not_a_member")
 NOT_ALLOWED = (403, "not_allowed")
 OK = "ok"
@@ -84,6 +86,29 @@ INBOX = "api/inbox/<str:participant_id>"
 PARTICIPANT = "api/participants/<str:participant_id>"
 AGENT = "api/agents/<str:agent_id>"
 NEW_AGENT = {"id": "<new>", "url": "http://127.0.0.1:9/"}
+SUBSCRIPTION = "api/subscriptions/<str:subscription_id>"
+NEW_SUBSCRIPTION = {"event": "message.created", "url": "http://127.0.0.1:9/"}
+
+
+def of_endpoint(route: str) -> list[Row]:
+    """What agents and subscriptions have alike."""
+    stream = f"{route}/streams/<str:key>"
+    return [
+        of_server("POST", f"{route}/rotate-secret", "admin"),
+        of_server("POST", f"{route}/test", "admin"),
+        of_server("POST", f"{route}/close-breaker", "admin"),
+        of_server("POST", f"{route}/resume", "admin"),
+        of_server("GET", f"{route}/attempts", "read"),
+        of_server("GET", f"{route}/streams", "read"),
+        of_server("GET", stream, "read"),
+        of_server("POST", f"{stream}/pause", "admin"),
+        of_server("POST", f"{stream}/resume", "admin"),
+        of_server("POST", f"{stream}/retry", "admin"),
+        of_server("POST", f"{stream}/skip", "admin", {"seq": LAST}),
+        of_server("POST", f"{stream}/rewind", "admin", {"from_seq": 1}),
+        of_server("POST", f"{stream}/redeliver", "admin", {"from_seq": 1, "to_seq": 1}),
+    ]
+
 
 ROWS = [
     of_server("POST", "api/conversations", "write", {"participants": [ME]}),
@@ -102,6 +127,7 @@ ROWS = [
     of_conversation("POST", "/close", "write", member=NOT_ALLOWED),
     of_conversation("POST", "/archive", "write", member=NOT_ALLOWED),
     of_conversation("POST", "/reopen", "write", member=NOT_ALLOWED),
+    of_conversation("POST", "/handoff", "write", body={"participant_id": None}, member=NOT_ALLOWED),
     of_oneself("GET", INBOX, narrowed=NOT_ALLOWED),
     of_oneself("GET", f"{INBOX}/events", narrowed=NOT_ALLOWED),
     of_server("POST", "api/participants", "write", {"id": "<new>"}),
@@ -114,6 +140,14 @@ ROWS = [
     of_server("GET", AGENT, "read"),
     of_server("PATCH", AGENT, "admin", {"enabled": False}),
     of_server("DELETE", AGENT, "admin"),
+    *of_endpoint(AGENT),
+    of_server("PATCH", f"{AGENT}/streams/<str:key>", "admin", {"trigger": None}),
+    of_server("POST", "api/subscriptions", "admin", NEW_SUBSCRIPTION | {"key_prefix": "<new>"}),
+    of_server("GET", "api/subscriptions", "read"),
+    of_server("GET", SUBSCRIPTION, "read"),
+    of_server("PATCH", SUBSCRIPTION, "admin", {"enabled": False}),
+    of_server("DELETE", SUBSCRIPTION, "admin"),
+    *of_endpoint(SUBSCRIPTION),
     of_server("POST", "api/tokens", "write", {"participant_id": ME}),
 ]
 
@@ -139,20 +173,34 @@ class World:
         for name, value in (
             ("<str:key>", self.group if key is None else key),
             ("<str:participant_id>", self.member),
-            ("<str:agent_id>", self._agent() if row.route == AGENT else ""),
+            ("<str:agent_id>", self._agent() if AGENT in row.route else ""),
+            ("<str:subscription_id>", self._subscription() if SUBSCRIPTION in row.route else ""),
         ):
             path = path.replace(name, value)
         body = None if row.body is None else json.dumps(row.body)
         if body is not None:
             body = body.replace(ME, caller).replace("<new>", unique("new"))
+            body = body.replace(f'"{LAST}"', str(self._last_seq()))
         content = None if body is None else body.encode()
         with client.open(row.method, path, content) as response:
             if response.headers["Content-Type"] == "text/event-stream":
                 return response.status, None
             return Answer(response.status, {}, response.read()).verdict
 
+    def _last_seq(self) -> int:
+        return int(self.api.ok("GET", f"/api/conversations/{self.group}")["last_seq"])
+
     def _agent(self) -> str:
+        """A new agent, that takes part in the group and has not got its newest message."""
         made = self.api.ok("POST", "/api/agents", NEW_AGENT | {"id": unique("agent")})
+        self.api.ok("POST", f"/api/conversations/{self.group}/participants", {"participants": [made["id"]]})
+        self.api.say(self.group, self.friend)
+        return str(made["id"])
+
+    def _subscription(self) -> str:
+        """A new subscription, that has not got the newest message of the group."""
+        made = self.api.ok("POST", "/api/subscriptions", NEW_SUBSCRIPTION | {"key_prefix": self.group})
+        self.api.say(self.group, self.friend)
         return str(made["id"])
 
 

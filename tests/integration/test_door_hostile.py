@@ -175,6 +175,17 @@ async def test_a_stream_that_never_ends_and_never_pauses() -> None:
     assert str(error) == "The agent's stream took longer than 0.6 s in all."
 
 
+async def test_a_stream_that_always_has_more_for_a_slow_reader() -> None:
+    async def read_slowly(url: str) -> None:
+        async with door(QUICK, max_bytes=1 << 40) as opened, opened.call(url, {}, b"") as answer:
+            async for _ in answer.chunks():
+                await asyncio.sleep(0.05)  # it is slow
+
+    async with raw_agent(pouring(STREAM, b":\n" * 10_000)) as agent, asyncio.timeout(PATIENCE / 2):
+        with pytest.raises(CallTimedOut, match=r"longer than 0\.6 s in all"):
+            await read_slowly(agent.url)
+
+
 async def test_a_refusal_that_drips_does_not_hold_up_its_snippet() -> None:
     async with (
         raw_agent(dripping(b"HTTP/1.1 500 Oops\r\n\r\n", b"x")) as agent,

@@ -56,13 +56,24 @@ def operations(server_origin: str) -> dict[tuple[str, str], APIOperation[Any, An
 
 @pytest.fixture
 def place(api: Client) -> dict[str, str]:
-    """Path parameters of things that exist: a group with two messages, its member, an agent."""
+    """Path parameters of things that exist: a group with two messages, its member, an agent, a subscription."""
     member, agent = unique("member"), unique("agent")
     key = api.group(member)
+    subscription = api.ok(
+        "POST",
+        "/api/subscriptions",
+        {"event": "message.created", "url": "http://127.0.0.1:9/", "key_prefix": key},
+    )
     api.say(key, member, f"one @{member}", content={"a": [None, 1.5, {}]})
     api.say(key, member, "two", reply_to=1, client_id="c")
     api.ok("POST", "/api/agents", {"id": agent, "url": "http://127.0.0.1:9/"})
-    return {"key": key, "participant_id": member, "agent_id": agent}
+    api.ok("POST", f"/api/conversations/{key}/participants", {"participants": [agent]})
+    return {
+        "key": key,
+        "participant_id": member,
+        "agent_id": agent,
+        "subscription_id": subscription["id"],
+    }
 
 
 def hurry(case: Case) -> None:

@@ -41,3 +41,17 @@ def test_every_command_that_a_document_names_exists(document: Path) -> None:
     ours = {path.stem for path in ROOT.glob("*/management/commands/*.py")}
     djangos = {"migrate", "collectstatic", "createsuperuser", "runserver", "check", "makemigrations", "help"}
     assert set(_COMMAND.findall(document.read_text())) <= ours | djangos
+
+
+def test_examples_need_what_the_tests_install() -> None:
+    """An example's requirements are those that its tests run with."""
+    installed = {
+        line.partition("#")[0].strip() for name in ("", "-dev") for line in _lines(f"requirements{name}.txt")
+    }
+    for requirements in sorted((ROOT / "examples").glob("*/requirements.txt")):
+        wanted = {line.partition("#")[0].strip() for line in requirements.read_text().splitlines()}
+        assert wanted <= installed, requirements
+
+
+def _lines(name: str) -> list[str]:
+    return (ROOT / name).read_text().splitlines()

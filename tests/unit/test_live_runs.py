@@ -3,10 +3,10 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from itertools import pairwise
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.exceptions import ConnectionError as ValkeyAway
@@ -156,26 +156,20 @@ def play(script: Callable[[World], Awaitable[None]]) -> None:
     clock.run(main)
 
 
-ACTS = st.lists(
-    st.one_of(
-        st.tuples(st.just("say"), st.integers(1, 5)),
-        st.tuples(st.just("say unheard"), st.integers(1, 5)),
-        st.tuples(st.just("repeat"), st.integers(0, 40), st.integers(0, 40)),
-        st.tuples(st.just("beat"), st.integers(0, 40)),
-        st.tuples(st.just("join"), st.booleans(), st.booleans()),
-        st.tuples(st.just("go live"), st.integers(0, 5)),
-        st.tuples(st.just("leave"), st.integers(0, 5)),
-        st.tuples(st.just("slow"), st.integers(0, 5)),
-        st.tuples(st.just("room"), st.integers(0, 5)),
-        st.tuples(st.just("doubt"), st.booleans()),
-        st.tuples(st.just("away"), st.booleans()),
-        st.tuples(st.just("wait"), st.floats(0.0, 1.0)),
-    ),
-    max_size=40,
+ANY = st.integers(0, 40)
+ACTS = st.one_of(
+    st.tuples(st.just("say"), st.integers(1, 5), st.booleans()),
+    st.tuples(st.just("repeat"), ANY, ANY),
+    st.tuples(st.just("beat"), ANY),
+    st.tuples(st.just("join"), st.booleans(), st.booleans()),
+    st.tuples(st.just("one"), ANY, st.sampled_from(["go live", "come back", "slow", "room"])),
+    st.tuples(st.just("doubt"), st.booleans()),
+    st.tuples(st.just("away"), st.booleans()),
+    st.tuples(st.just("wait"), st.floats(0.0, 0.3)),
 )
 
 
-@given(ACTS, st.sampled_from([1, 60, 500, 256 * 1024]))
+@given(st.lists(ACTS, max_size=40), st.sampled_from([1, 60, 500, 256 * 1024]))
 def test_every_follower_gets_each_chunk_once_and_in_order(acts: list[tuple[Any, ...]], size: int) -> None:
     async def script(world: World) -> None:
         followers = [Follower()]
@@ -190,52 +184,300 @@ def test_every_follower_gets_each_chunk_once_and_in_order(acts: list[tuple[Any, 
         world.state("streaming")
         await asyncio.sleep(5)
         for follower in followers:
-            assert (follower.to, follower.text) == (max(len(world.kept), 0), world.text)
+            assert (follower.to, follower.text) == (len(world.kept), world.text)
         world.state("finished", seq=7)
         await asyncio.sleep(5)
         for follower in followers:
             assert follower.events[-1][1]["status"] == "finished"
             assert len(set(follower.states)) == len(follower.states)
 
-    before, live_run.PIECE_BYTES = live_run.PIECE_BYTES, size  # type: ignore[misc]
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(live_run, "PIECE_BYTES", size)
         play(script)
-    finally:
-        live_run.PIECE_BYTES = before  # type: ignore[misc]
 
 
 async def do(world: World, followers: list[Follower], act: tuple[Any, ...]) -> None:
-    """One act of the property test. A follower that leaves comes back as a new one."""
-    name, *values = act
-    chosen = followers[values[0] % len(followers)] if name in ("go live", "leave", "slow", "room") else followers[0]
+    """One act of the property test. Whoever leaves comes back as a new follower."""
+    match act:
+        case "say", count, heard:
+            world.say(count, heard=heard)
+        case "repeat", *bounds:
+            world.hear(*sorted(min(bound, len(world.kept)) for bound in bounds))
+        case "beat", to:
+            world.state("streaming", min(to, len(world.kept)))
+        case "join", room, live:
+            followers.append(Follower(room=room))
+            world.join(followers[-1], live=live)
+        case "one", number, name:
+            do_to(world, followers, number % len(followers), name)
+        case "doubt", doubt:
+            world.may_push = not doubt
+            world.runs.settle()
+        case "away", away:
+            world.away = away
+        case "wait", seconds:
+            await asyncio.sleep(seconds)
+
+
+def do_to(world: World, followers: list[Follower], number: int, name: str) -> None:
+    """One act that concerns one follower."""
     match name:
-        case "say":
-            world.say(values[0])
-        case "say unheard":
-            world.say(values[0], heard=False)
-        case "repeat":
-            start, end = sorted(min(value, len(world.kept)) for value in values)
-            world.hear(start, end)
-        case "beat":
-            world.state("streaming", min(values[0], len(world.kept)))
-        case "join":
-            followers.append(Follower(room=values[0]))
-            world.join(followers[-1], live=values[1])
         case "go live":
-            world.go_live(chosen)
-        case "leave":
-            world.leave(chosen)
-            followers[followers.index(chosen)] = Follower()
-            world.join(followers[-1] if len(followers) == 1 else followers[followers.index(chosen)] if chosen in followers else next(f for f in followers if f.to == -1))
+            world.go_live(followers[number])
+        case "come back":
+            world.leave(followers[number])
+            followers[number] = back = Follower()
+            world.join(back)
         case "slow":
-            chosen.take_room()
+            followers[number].take_room()
         case "room":
-            chosen.give_room()
-        case "doubt":
-            world.may_push = values[0]
-            if world.may_push:
-                world.runs.settle()
-        case "away":
-            world.away = values[0]
-        case "wait":
-            await asyncio.sleep(values[0])
+            followers[number].give_room()
+
+
+def test_a_hole_is_filled_at_once_from_what_is_kept() -> None:
+    async def script(world: World) -> None:
+        world.join(follower := Follower())
+        world.state("started")
+        world.say(3)
+        world.say(4, heard=False)
+        world.say(2)
+        assert follower.to == 3
+        await asyncio.sleep(0.02)
+        assert (follower.to, world.reads) == (9, 1)
+
+    play(script)
+
+
+def test_a_lost_last_frame_is_found_by_the_beat_and_by_the_end() -> None:
+    async def script(world: World) -> None:
+        world.join(follower := Follower())
+        world.state("started")
+        world.say(3, heard=False)
+        world.state("streaming")
+        await asyncio.sleep(0.02)
+        assert follower.to == 3
+        world.say(2, heard=False)
+        world.state("finished", seq=5)
+        assert "finished" not in follower.states
+        await asyncio.sleep(0.02)
+        assert follower.to == 5
+        assert follower.events[-1][1] == {
+            "run_id": RUN,
+            "agent_id": AGENT,
+            "status": "finished",
+            "seq": 5,
+            "error": None,
+            "retry": False,
+        }
+
+    play(script)
+
+
+def test_an_end_does_not_wait_long_for_chunks_that_nobody_has() -> None:
+    async def script(world: World) -> None:
+        world.join(follower := Follower())
+        world.state("started")
+        world.say(3)
+        world.away = True
+        world.state("finished", to=5, seq=5)
+        await asyncio.sleep(2)
+        assert follower.to == 3
+        assert follower.states == ["started", "streaming", "finished"]
+
+    play(script)
+
+
+def test_a_slow_follower_gets_one_merged_delta_when_it_has_room() -> None:
+    async def script(world: World) -> None:
+        world.join(slow := Follower())
+        world.join(fast := Follower())
+        world.state("started")
+        world.say(1)
+        slow.take_room()
+        for _ in range(100):
+            world.say(3)
+        assert (slow.to, fast.to) == (1, 301)
+        slow.give_room()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert (slow.to, slow.text, slow.pieces) == (301, world.text, 2)
+        assert len(slow.events[-1][1]["chunks"]) == 1
+        world.say(1)
+        assert slow.to == fast.to == 302
+        assert fast.pieces == 102
+
+    play(script)
+
+
+def test_a_slow_follower_is_told_of_the_end_and_of_nothing_after_it() -> None:
+    async def script(world: World) -> None:
+        world.join(slow := Follower())
+        world.state("started")
+        slow.take_room()
+        world.say(3)
+        world.state("finished", seq=2)
+        assert slow.states == ["started", "streaming", "finished"]
+        slow.give_room()
+        await asyncio.sleep(1)
+        assert slow.states == ["started", "streaming", "finished"]
+        assert slow.pieces == 0
+
+    play(script)
+
+
+def test_who_has_room_again_at_the_end_gets_the_rest_before_it() -> None:
+    def script_of(room: bool) -> Callable[[World], Awaitable[None]]:
+        async def script(world: World) -> None:
+            world.join(slow := Follower())
+            world.state("started")
+            world.say(1)
+            slow.take_room()
+            world.say(3)
+            slow.behind = not room  # and nobody has looked since
+            world.state("finished", seq=2)
+            assert slow.to == (4 if room else 1)
+            assert slow.events[-1][1]["status"] == "finished"
+
+        return script
+
+    play(script_of(True))
+    play(script_of(False))
+
+
+def test_nothing_is_told_while_it_is_not_certain_who_may_read_on() -> None:
+    async def script(world: World) -> None:
+        world.join(follower := Follower())
+        world.may_push = False
+        world.state("started")
+        world.say(2)
+        world.state("finished", seq=2)
+        assert follower.events == []
+        assert orjson.loads(world.runs.follow(Follower())) == []
+        world.may_push = True
+        world.runs.settle()
+        assert follower.states == ["started", "streaming", "finished"]
+        assert (follower.to, follower.text) == (2, world.text)
+
+    play(script)
+
+
+def test_a_run_that_falls_silent_is_lost_and_one_that_speaks_again_begins_anew() -> None:
+    async def script(world: World) -> None:
+        world.join(follower := Follower())
+        world.state("started")
+        world.say(2)
+        await asyncio.sleep(SILENCE_SECONDS - 1)
+        world.state("streaming")
+        await asyncio.sleep(SILENCE_SECONDS - 1)
+        assert follower.states == ["started", "streaming"]
+        await asyncio.sleep(2)
+        assert follower.events[-1][1] == {
+            "run_id": RUN,
+            "agent_id": AGENT,
+            "status": "failed",
+            "seq": None,
+            "error": "lost",
+            "retry": True,
+        }
+        assert world.typing[-1] == (AGENT, False)
+        assert orjson.loads(world.runs.follow(Follower())) == []
+        world.say(1)
+        await asyncio.sleep(0.1)
+        assert follower.states == ["started", "streaming", "failed", "started", "streaming"]
+        assert (follower.to, follower.text) == (3, world.text)
+
+    play(script)
+
+
+def test_late_frames_of_an_ended_run_say_nothing() -> None:
+    async def script(world: World) -> None:
+        world.join(follower := Follower())
+        world.state("started")
+        world.say(2)
+        world.state("cancelled", seq=3)
+        told = len(follower.events)
+        world.hear(0, 2)
+        world.state("started")
+        world.state("cancelled", seq=3)
+        for number in range(ENDED_REMEMBERED - 1):
+            world.state("finished", 0, f"other-{number}")
+        world.state("streaming")
+        assert len(follower.events) == told
+        assert world.typing == [(AGENT, True), (AGENT, True), (AGENT, False)]
+
+    play(script)
+
+
+def test_an_agent_types_until_its_last_run_has_ended() -> None:
+    async def script(world: World) -> None:
+        world.state("started", run_id="one")
+        world.state("started", run_id="two")
+        world.state("failed", run_id="one", error="no", retry=True)
+        assert (AGENT, False) not in world.typing
+        world.state("finished", run_id="two")
+        assert world.typing[-1] == (AGENT, False)
+
+    play(script)
+
+
+def test_the_first_to_ask_learns_what_is_under_way_and_nothing_of_meanwhile_is_lost() -> None:
+    async def script(world: World) -> None:
+        world.active = [(RUN, AGENT)]
+        world.say(5, heard=False)
+        asking = [asyncio.create_task(world.runs.ready()) for _ in range(3)]
+        await asyncio.sleep(0.005)
+        world.say(2)
+        await asyncio.gather(*asking)
+        world.join(follower := Follower())
+        assert (follower.to, follower.text) == (7, world.text)
+        world.say(1)
+        assert (follower.to, follower.text) == (8, world.text)
+        world.active = []
+        await world.runs.ready()
+        assert follower.states == [], "asked once"
+
+    play(script)
+
+
+def test_a_run_that_ended_before_anybody_listened_does_not_linger() -> None:
+    async def script(world: World) -> None:
+        world.active = [(RUN, AGENT)]
+        await world.runs.ready()
+        world.join(follower := Follower())
+        assert follower.to == 0
+        world.active = []
+        await world.runs.learn()
+        assert follower.states == ["failed"]
+
+    play(script)
+
+
+def test_an_end_that_is_heard_while_postgres_is_asked_counts() -> None:
+    async def script(world: World) -> None:
+        world.active = [(RUN, AGENT)]
+        asking = asyncio.create_task(world.runs.ready())
+        await asyncio.sleep(0.005)
+        world.state("finished", seq=1)
+        await asking
+        assert orjson.loads(world.runs.follow(Follower())) == []
+
+    play(script)
+
+
+def test_a_very_long_run_is_told_in_pieces() -> None:
+    run = LiveRun(RUN, AGENT, 0.0, status="streaming")
+    run.extend(0, [orjson.dumps({"type": "data-x", "data": "y" * 1_000})] * 1_000)
+    run.pushed = 1_000
+    to, told = run.so_far()
+    assert 200 < to < 300
+    assert len(told) < 1.1 * live_run.PIECE_BYTES
+    assert len(orjson.loads(told)["chunks"]) == to
+
+
+def test_integers_of_any_length_survive_a_merge() -> None:
+    run = LiveRun(RUN, AGENT, 0.0, status="streaming")
+    long = 10**30
+    run.extend(0, [b'{"type":"data-x","data":%d}' % long])
+    run.pushed = 1
+    assert str(long).encode() in run.so_far()[1]
+    assert str(long).encode() in run.delta(0, 1, merged=True)

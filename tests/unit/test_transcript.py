@@ -176,6 +176,15 @@ def test_a_tool_call_that_comes_again_changes_its_part() -> None:
     assert not said.knows_tool("d")
 
 
+def test_an_input_that_comes_again_takes_back_what_came_of_the_first() -> None:
+    said = transcript(
+        tool("input-available", toolName="t", input=1),
+        tool("output-available", output=1, preliminary=True),
+        tool("input-available", toolName="t", input=2),
+    )
+    assert said.parts == [{"type": "tool-t", "toolCallId": "c", "state": "input-available", "input": 2}]
+
+
 def test_a_tool_whose_input_is_bad_or_whose_use_is_denied() -> None:
     said = transcript(tool("input-error", toolName="t", input="{", errorText="no JSON"))
     assert said.parts == [
@@ -197,6 +206,15 @@ def test_a_tool_whose_input_is_bad_or_whose_use_is_denied() -> None:
     assert said.parts == [part | {"state": "approval-responded", "approval": approval}]
     said.add(tool("output-denied"))
     assert said.parts == [part | {"state": "output-denied", "approval": approval}]
+
+
+def test_a_result_ends_an_input_that_did_not_end() -> None:
+    started = (tool("input-start", toolName="t"), tool("input-delta", inputTextDelta="{"))
+    for result in (tool("output-available", output=1), tool("output-error", errorText="no")):
+        said = transcript(*started, result)
+        assert said.parts[0]["rawInput"] == "{"
+        with pytest.raises(AnswerInvalid, match="tool-input-delta"):
+            said.add(started[1])
 
 
 def test_data_of_one_id_is_kept_once() -> None:
@@ -291,6 +309,13 @@ def test_a_text_may_be_as_long_as_the_limit_and_no_longer() -> None:
     assert len(said.text.encode()) == 100
     with pytest.raises(AnswerInvalid, match="text is over 100 bytes"):
         said.add({"type": "text-delta", "id": "1", "delta": "x"})
+
+
+def test_the_blank_line_between_paragraphs_counts_too() -> None:
+    chunks = [*text("ab"), STEP, *text("cd")]
+    assert transcript(*chunks, limits=Limits(text_bytes=6, content_bytes=500, depth=12)).text == "ab\n\ncd"
+    with pytest.raises(AnswerInvalid, match="text is over 5 bytes"):
+        transcript(*chunks, limits=Limits(text_bytes=5, content_bytes=500, depth=12))
 
 
 LARGE: list[Chunk] = [
