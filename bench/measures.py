@@ -240,10 +240,11 @@ class Idle(Measure):
 
 
 class Agents(Measure):
-    """A backlog of due calls, one for each conversation, worked off by one dispatcher."""
+    """A backlog of due calls, one for each conversation, worked off by one dispatcher; alone, and beside dead streams."""
 
     name = "agents"
     agent_id = "bench-agent"
+    dead_id = "dead-agent"
 
     def prepare(self) -> None:
         self.calls = 1_000 if self.lab.quick else 5_000
@@ -251,13 +252,17 @@ class Agents(Measure):
         secret = seed.agent(self.agent_id, f"http://127.0.0.1:{port}/", self.calls)
         self.receiver = self.lab.processes.enter_context(stack.receiver(self.lab.data, port, secret))
         self.receiver.wait_until_it_answers()
+        self.dead = 5_000 if self.lab.quick else 50_000
+        seed.dead_agent(self.dead_id, self.dead)
 
     def round(self) -> Figures:
-        seed.make_due(self.agent_id)
-        url = f"http://127.0.0.1:{self.receiver.port}/wait?calls={self.calls}"
-        with urllib.request.urlopen(url, timeout=60) as answer:
-            result = json.load(answer)
-        self._check(result)
+        self._work_off()  # the first backlog after a pause warms caches up
+        alone = self._work_off()
+        if (buried := seed.bury(self.dead_id)) != self.dead:
+            self.lab.faults.append(f"agents: {buried} dead streams instead of {self.dead}")
+        beside = self._work_off()
+        seed.dig_up(self.dead_id)
+        again = self._work_off()
         plan = {
             "port": self.receiver.port,
             "connections": 100,
@@ -266,9 +271,20 @@ class Agents(Measure):
         }
         posts = self.lab.drive("posts", plan)
         return {
-            "agents": (result["calls"] - 1) / (result["seconds"] or 1),
+            "agents": (alone + again) / 2,
+            "agents_dead": beside,
+            "agents_dead_ratio": 2 * beside / (alone + again),
             "plain_posts": posts["per_second"],
         }
+
+    def _work_off(self) -> float:
+        """Calls per second of one backlog."""
+        seed.make_due(self.agent_id)
+        url = f"http://127.0.0.1:{self.receiver.port}/wait?calls={self.calls}"
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            result = json.load(answer)
+        self._check(result)
+        return float((result["calls"] - 1) / (result["seconds"] or 1))
 
     def _check(self, result: dict[str, Any]) -> None:
         if result["calls"] != self.calls or result["different"] != self.calls or result["unsigned"]:

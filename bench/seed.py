@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 
 import jwt
 from django.conf import settings
 from django.core.management import call_command
+from django.db import connection
 from django.utils import timezone
 
-from agents.models import DeliveryStream
+from agents.models import DeliveryStream, Endpoint
 from agents.registration import register_agent
 from conversations import rules
 from conversations.models import Conversation, Membership, Message, Participant
@@ -76,6 +78,45 @@ def agent(agent_id: str, url: str, conversations: int) -> str:
         for one in made
     )
     return registered.secret
+
+
+# Raw, since there are many: conversations of an agent that is dead, half of them given up, half waiting for its breaker.
+_DEAD_CONVERSATIONS = """
+INSERT INTO conversations_conversation (key, epoch, kind, state, title, metadata, last_seq, countable, handed_to, version)
+SELECT 'dead-' || n, gen_random_uuid(), 'group', 'open', '', '{}', 1, 1, '', 1 FROM generate_series(1, %s) n
+"""
+_DEAD_STREAMS = """
+INSERT INTO agents_deliverystream
+  (endpoint_id, agent_id, conversation_id, enabled, handed_over, trigger, cursor, wanted_seq, attempts, first_failed_at,
+   blocked, due_at, parked_at, park_reason, last_error)
+SELECT e.id, e.agent_id, c.id, true, false, '', 0, 1, 3, now(),
+       c.id %% 2 = 0, CASE c.id %% 2 WHEN 0 THEN now() + interval '2 days' END, CASE c.id %% 2 WHEN 1 THEN now() END,
+       CASE c.id %% 2 WHEN 1 THEN 'exhausted' ELSE '' END, 'It hung up.'
+FROM conversations_conversation c, agents_endpoint e WHERE c.key LIKE 'dead-%%' AND e.agent_id = %s
+"""
+
+
+def dead_agent(agent_id: str, conversations: int) -> None:
+    """An agent whose breaker is open, with so many conversations; its streams are `bury`'s business."""
+    register_agent(agent_id, "http://127.0.0.1:9/")
+    in_an_hour = timezone.now() + timedelta(hours=1)
+    Endpoint.objects.filter(agent_id=agent_id).update(opened_at=timezone.now(), probe_at=in_an_hour)
+    with connection.cursor() as cursor:
+        cursor.execute(_DEAD_CONVERSATIONS, [conversations])
+
+
+def bury(agent_id: str) -> int:
+    """Give the dead agent a stream for each of its conversations; returns how many."""
+    with connection.cursor() as cursor:
+        cursor.execute(_DEAD_STREAMS, [agent_id])
+        return cursor.rowcount
+
+
+def dig_up(agent_id: str) -> None:
+    """Take the dead agent's streams away again, and what they leave in the table."""
+    DeliveryStream.objects.filter(agent_id=agent_id).delete()
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE agents_deliverystream")
 
 
 def make_due(agent_id: str) -> None:

@@ -47,6 +47,8 @@ def engines() -> Iterator[Path]:
             "FLEETLM_SECRET_KEY": secrets.token_urlsafe(48),
             "FLEETLM_LOG_FORMAT": "json",
             "FLEETLM_LOG_LEVEL": "INFO",
+            "FLEETLM_AGENT_PLAIN_HTTP": "true",
+            "FLEETLM_AGENT_ALLOWED_NETWORKS": "127.0.0.0/8",
             "DJANGO_SETTINGS_MODULE": "fleetlm.settings",
         }
         yield data

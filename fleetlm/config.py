@@ -176,6 +176,10 @@ class Config(BaseSettings):
         default_factory=list,
         description="Networks (`10.0.0.0/8`) that agents may be called in although they are private, separated by commas.",
     )
+    agent_plain_http: bool = Field(
+        False,
+        description="Call `http://` URLs in production too: for agents in a network of your own. Development always does.",
+    )
     agent_context_messages: int = Field(
         50, gt=0, description="Default number of messages in an agent's context."
     )

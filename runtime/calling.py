@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from ipaddress import ip_network
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -13,10 +12,9 @@ from cryptography.fernet import InvalidToken
 from django.conf import settings
 
 from agents import heads
-from agents.addresses import AddressRules
 from agents.calls import AttemptRecord, ClaimedStream
 from agents.dialects import Request
-from agents.door import Answer, Door, Patience
+from agents.door import AddressRules, Answer, Door, Patience
 from agents.errors import CallError
 from agents.secrets import Private, SealedSecret, open_private, open_secrets
 from observability import metrics
@@ -28,9 +26,9 @@ def make_door() -> Door:
     return Door(
         patience=Patience(config.agent_timeout, config.agent_idle_timeout, config.agent_stream_timeout),
         max_bytes=config.agent_response_bytes,
-        rules=AddressRules(
-            allowed=tuple(ip_network(network) for network in config.agent_allowed_networks),
-            require_https=config.environment != "development",
+        rules=AddressRules.parse(
+            config.agent_allowed_networks,
+            require_https=config.environment != "development" and not config.agent_plain_http,
         ),
     )
 

@@ -185,9 +185,9 @@ class DeliveryStreamAdmin(ReadOnlyAdmin, ButtonsAdmin):
         """Give up pending calls."""
         self._each(request, queryset, stream_buttons.skip_pending, "skipped")
 
-    @admin.action(description="Replay: deliver the newest message again", permissions=["press"])
+    @admin.action(description="Replay: deliver the newest delivered message again", permissions=["press"])
     def replay(self, request: HttpRequest, queryset: QuerySet[DeliveryStream]) -> None:
-        """Deliver the newest message once more, as a new call. From elsewhere: `manage.py replay`."""
+        """Deliver the newest message that was delivered once more, as a new call. From elsewhere: `manage.py replay`."""
         self._each(request, queryset, stream_buttons.replay_newest, "to be delivered again")
 
     def _each(

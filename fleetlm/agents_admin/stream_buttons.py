@@ -8,9 +8,14 @@ from django import forms
 from agents import operations
 from agents.models import DeliveryStream, Endpoint
 from conversations.errors import FleetLMError, InvalidRequest
+from conversations.models import Message
+from conversations.rules import counts_as_unread
 from fleetlm.agents_admin.buttons import Button, Outcome
 
 SEQ_MAX: Final = 2**63 - 1
+
+LOOKED_BACK: Final = 100
+"""Messages among which the newest of someone else is looked for."""
 
 
 def _seq(label: str) -> forms.IntegerField:
@@ -67,9 +72,9 @@ def skip_pending(stream: DeliveryStream, given: Mapping[str, Any]) -> Outcome:
 
 
 def replay_newest(stream: DeliveryStream, given: Mapping[str, Any]) -> Outcome:
-    """Deliver the newest message once more."""
-    newest = stream.conversation.last_seq
-    operations.redeliver(stream, newest, newest)
+    """Deliver the newest message that it has got once more."""
+    newest = _newest_delivered(stream)
+    operations.redeliver(stream, newest, max(newest, stream.cursor))
     return Outcome(f"Message {newest} is delivered again.")
 
 
@@ -89,6 +94,19 @@ def skip_to(stream: DeliveryStream, given: Mapping[str, Any]) -> Outcome:
     """Go forward."""
     operations.skip(stream, given["seq"])
     return Outcome(f"Skipped up to message {given['seq']}: what was not delivered up to there never is.")
+
+
+def _newest_delivered(stream: DeliveryStream) -> int:
+    """For an agent the newest that someone else has said: its own words are nothing to call it for."""
+    if stream.agent_id is None and stream.cursor:
+        return stream.cursor
+    said = Message.objects.filter(conversation_id=stream.conversation_id, seq__lte=stream.cursor).order_by(
+        "-seq"
+    )
+    for seq, sender_id, kind in said.values_list("seq", "sender_id", "kind")[:LOOKED_BACK]:
+        if sender_id != stream.agent_id and counts_as_unread(kind):
+            return seq
+    raise InvalidRequest("Nothing has been delivered yet.")
 
 
 def _has_log(stream: DeliveryStream) -> bool:
@@ -138,8 +156,8 @@ BUTTONS: Final = (
         name="replay",
         label="Replay newest",
         act=replay_newest,
-        question=f"The newest message of the conversation is delivered once more. {_AGAIN}",
-        useful=lambda stream: _has_log(stream) and stream.conversation.last_seq > 0,
+        question=f"The newest message that was delivered is delivered once more. {_AGAIN}",
+        useful=lambda stream: _has_log(stream) and stream.cursor > 0,
     ),
     Button(
         name="rewind",
@@ -163,7 +181,7 @@ BUTTONS: Final = (
         act=skip_to,
         form=SkipForm,
         question="What has not been delivered up to and including this message never is.",
-        useful=lambda stream: stream.wanted_seq > stream.cursor,
+        useful=lambda stream: max(stream.wanted_seq, stream.call_seq or 0) > stream.cursor,
         harmful=True,
     ),
 )

@@ -93,19 +93,24 @@ class Member:
 
 
 class Stack:
-    """The running processes by name: `web0`, `web1`, `dispatcher`, `agent`, `valkey`, perhaps `postgres`."""
+    """The running processes by name: `web0`, `web1`, `dispatcher`, `agent`, `valkey`, perhaps `postgres`, and what a test adds."""
 
     def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
         self.directory = directory
         self.environment = dict(environment)
         self.web: list[str] = []
-        self.dispatcher_metrics = ""
+        self.metrics: dict[str, str] = {}
         self.members: dict[str, Member] = {}
 
     @property
     def database_url(self) -> str:
         """Where the stack keeps everything."""
         return self.environment["DATABASE_URL"]
+
+    @property
+    def dispatcher_metrics(self) -> str:
+        """Where the dispatcher says how it fares."""
+        return self.metrics["dispatcher"]
 
     def kill(self, name: str, signum: signal.Signals = signal.SIGKILL) -> None:
         """Signal a process; after SIGKILL it is gone."""
@@ -198,17 +203,46 @@ class Stack:
             )
             self.web.append(url)
 
-    def add_dispatcher(self) -> None:
-        """Start a dispatcher, which calls back to the first web process."""
+    def add_dispatcher(self, name: str = "dispatcher") -> None:
+        """Start a dispatcher, which calls back to the first web process; its metrics are `metrics[name]`."""
         port = free_port(HOST)
-        self.dispatcher_metrics = f"http://{HOST}:{port}/metrics"
+        self.metrics[name] = f"http://{HOST}:{port}/metrics"
         self._add(
-            "dispatcher",
+            name,
             ["manage.py", "dispatch"],
-            self._dispatches,
+            lambda: b"Calling agents" in self.members[name].printed(),
             FLEETLM_PUBLIC_URL=self.web[0],
             FLEETLM_DISPATCH_METRICS_PORT=str(port),
         )
+
+    def add_dispatchers(self, count: int) -> None:
+        """Start so many dispatchers under one parent, `dispatchers`, which replaces at once those that are killed."""
+        self._add(
+            "dispatchers",
+            ["-m", "tests.e2e.dispatchers", str(count)],
+            lambda: self.members["dispatchers"].printed().count(b"Calling agents") >= count,
+            FLEETLM_PUBLIC_URL=self.web[0],
+        )
+
+    def dispatchers(self) -> list[psutil.Process]:
+        """Those of `add_dispatchers` that run now, the oldest first."""
+        return sorted(
+            psutil.Process(self._process("dispatchers").pid).children(), key=lambda one: one.create_time()
+        )
+
+    def add_receiver(self, name: str, *arguments: str) -> str:
+        """Start an agent that writes down what it gets, in `<name>.calls`; its URL. See `tests/e2e/receivers.py`."""
+        port = free_port(HOST)
+        self._add(
+            name,
+            ["-m", "tests.e2e.receivers", str(port), str(self.calls_of(name)), *arguments],
+            lambda: _listens(port),
+        )
+        return f"http://{HOST}:{port}/"
+
+    def calls_of(self, receiver: str) -> Path:
+        """Where a receiver writes down what it gets."""
+        return self.directory / f"{receiver}.calls"
 
     def add_agent(self) -> None:
         """Start the demo agent and register it as `echo-bot`."""
@@ -243,10 +277,6 @@ class Stack:
         )
         self.members[name] = Member(program, works)
         self.members[name].launch()
-
-    def _dispatches(self) -> bool:
-        dispatcher = self.members["dispatcher"]
-        return b"Calling agents" in dispatcher.printed()
 
     def _process(self, name: str) -> "subprocess.Popen[bytes]":
         process = self.members[name].process
@@ -284,6 +314,26 @@ def _new_stack() -> Iterator[Stack]:
 @contextlib.contextmanager
 def whole_stack(*, own_postgres: bool = False) -> Iterator[Stack]:
     """Everything, without keys (`FLEETLM_AUTH=open`); on this run's Postgres, or on one of its own that loses nothing."""
+    with _stack_with_engines(own_postgres=own_postgres) as stack:
+        stack.add_web(2)
+        stack.add_dispatcher()
+        stack.add_agent()
+        stack.await_work()
+        yield stack
+
+
+@contextlib.contextmanager
+def plain_stack(**settings: str) -> Iterator[Stack]:
+    """One web process, without keys, with these settings; what else it needs, a test adds itself."""
+    with _stack_with_engines(**settings) as stack:
+        stack.add_web(1)
+        stack.await_work()
+        yield stack
+
+
+@contextlib.contextmanager
+def _stack_with_engines(*, own_postgres: bool = False, **settings: str) -> Iterator[Stack]:
+    """A stack of the engines alone: a Valkey of its own, and a migrated database."""
     with _new_stack() as stack:
         directory = stack.directory
         cache = valkey.prepare(directory / "valkey")
@@ -295,12 +345,8 @@ def whole_stack(*, own_postgres: bool = False) -> Iterator[Stack]:
         else:
             database_url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{directory.name}").geturl()
         postgres.create_database(database_url)
-        stack.environment = environment(directory, "open", database_url, cache.url)
+        stack.environment = environment(directory, "open", database_url, cache.url) | settings
         stack.manage("migrate", "--verbosity", "0")
-        stack.add_web(2)
-        stack.add_dispatcher()
-        stack.add_agent()
-        stack.await_work()
         yield stack
 
 

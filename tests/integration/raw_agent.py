@@ -6,7 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from agents.addresses import AddressRules
+from agents.door.addresses import AddressRules
 from agents.door import Door, Patience
 
 PATIENCE = 5.0

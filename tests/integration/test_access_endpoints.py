@@ -6,11 +6,14 @@ The tables are compared with the URLconf and with the socket's topics: a new one
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
+from uuid import uuid4
 
 import pytest
 from django.urls import URLPattern
 
+from agents.models import DeliveryStream
 from fleetlm.auth.keys import make_key
 from fleetlm.sockets.consumer import TOPICS
 from fleetlm.urls import urlpatterns
@@ -120,6 +123,8 @@ ROWS = [
     of_conversation("POST", "/messages", "write", body={"sender_id": ME, "text": "x"}),
     of_conversation("GET", "/events", "read"),
     of_conversation("POST", "/read", "write", body={"participant_id": ME, "seq": 1}),
+    of_conversation("GET", "/runs", "read"),
+    of_conversation("POST", "/runs/<str:run_id>/cancel", "write"),
     of_conversation("GET", "/participants", "read"),
     of_conversation("POST", "/participants", "write", body={"participants": [ME]}, member=NOT_ALLOWED),
     of_conversation("PATCH", MEMBER, "write", body={"muted": True}),
@@ -174,6 +179,7 @@ class World:
             ("<str:key>", self.group if key is None else key),
             ("<str:participant_id>", self.member),
             ("<str:agent_id>", self._agent() if AGENT in row.route else ""),
+            ("<str:run_id>", self._run() if "<str:run_id>" in row.route else ""),
             ("<str:subscription_id>", self._subscription() if SUBSCRIPTION in row.route else ""),
         ):
             path = path.replace(name, value)
@@ -196,6 +202,13 @@ class World:
         self.api.ok("POST", f"/api/conversations/{self.group}/participants", {"participants": [made["id"]]})
         self.api.say(self.group, self.friend)
         return str(made["id"])
+
+    def _run(self) -> str:
+        """A run in the group: a new agent is being called."""
+        streams = DeliveryStream.objects.filter(agent_id=self._agent(), conversation__key=self.group)
+        run_id, due_at = uuid4(), datetime.now(UTC) + timedelta(hours=1)
+        assert streams.update(lease_id=uuid4(), run_id=run_id, due_at=due_at) == 1
+        return str(run_id)
 
     def _subscription(self) -> str:
         """A new subscription, that has not got the newest message of the group."""

@@ -23,7 +23,7 @@ from standardwebhooks.webhooks import Webhook
 from agents import backlog, operations, registration, secrets, subscriptions
 from agents.health import CONDITIONS, Health, health_of
 from agents.models import Attempt, DeliveryStream, Endpoint
-from conversations.models import Conversation, Participant
+from conversations.models import Conversation, Message, Participant
 from fleetlm.agents_admin import endpoint_buttons
 from fleetlm.agents_admin.stream_states import BY_NAME, state_of
 
@@ -70,9 +70,18 @@ def stream_of(endpoint: Endpoint, *, last_seq: int = 10, **fields: Any) -> Deliv
     """A stream that has got 4 of 10 messages."""
     made = Conversation.objects.create(key=f"room-{uuid4().hex}", kind="group", last_seq=last_seq)
     given = {"cursor": 4, "wanted_seq": last_seq, "enabled": endpoint.enabled, **fields}
-    return DeliveryStream.objects.create(
+    stream = DeliveryStream.objects.create(
         endpoint_id=endpoint.pk, agent_id=endpoint.agent_id, conversation=made, **given
     )
+    # The agent itself has said the last of every three.
+    senders = {seq: "alice" if seq % 3 else endpoint.agent_id or "bob" for seq in range(1, 11)}
+    Message.objects.bulk_create(
+        Message(
+            conversation=made, seq=seq, countable=seq, sender_id=sender, text="x", created_at=timezone.now()
+        )
+        for seq, sender in senders.items()
+    )
+    return stream
 
 
 def attempt_of(stream: DeliveryStream, **fields: Any) -> Attempt:
@@ -109,7 +118,8 @@ def press(client: Client, row: Endpoint | DeliveryStream, name: str, **given: ob
 
 def logged(row: Endpoint | DeliveryStream) -> list[str]:
     """What the admin's log says of a row, newest first."""
-    entries = LogEntry.objects.filter(object_id=str(row.pk), content_type__app_label="agents")
+    kind = "deliverystream" if isinstance(row, DeliveryStream) else kind_of(row)
+    entries = LogEntry.objects.filter(object_id=str(row.pk), content_type__model=kind)
     return [entry.get_change_message() for entry in entries.order_by("-pk")]
 
 
@@ -211,7 +221,9 @@ def test_endpoints_are_found_by_id_and_url(staff: Client, subscription: Endpoint
 
 
 def test_no_list_of_streams_or_attempts_counts_or_scans_the_table(staff: Client, agent: Endpoint) -> None:
-    attempt_of(stream_of(agent))
+    for fields in ({"due_at": timezone.now()}, {"parked_at": timezone.now(), "park_reason": "exhausted"}):
+        for _ in range(51):  # more than a page
+            attempt_of(stream_of(agent, **fields))
     for table, queries in {
         "deliverystream": ({}, {"state": "parked"}, {"state": "due"}, {"endpoint__id__exact": agent.pk}),
         "attempt": ({}, {"outcome": "refused"}, {"q": agent.agent_id}),
@@ -684,7 +696,7 @@ def test_the_buttons_of_a_stream(staff: Client, agent: Endpoint) -> None:
     press(staff, stream, "skip")
     assert (now().cursor, stream.call_id) == (6, None)
     press(staff, stream, "replay")
-    assert (now().replay_cursor, stream.replay_to, stream.cursor) == (9, 10, 6)
+    assert (now().replay_cursor, stream.replay_to, stream.cursor) == (4, 6, 6)
     press(staff, stream, "skip")
     assert (now().replay_to, stream.cursor) == (None, 6)
     press(staff, stream, "redeliver", from_seq=2, to_seq=3)
@@ -693,7 +705,8 @@ def test_the_buttons_of_a_stream(staff: Client, agent: Endpoint) -> None:
     assert (now().cursor, stream.replay_to) == (1, None)
     press(staff, stream, "skip-to", seq=8)
     assert now().cursor == 8
-    assert "seqs must be 1 to 10" in press(staff, stream, "rewind", from_seq=11)
+    refused = press(staff, stream, "rewind", from_seq=11)
+    assert "must be 1 to 10" in refused, re.findall(r"messagelist.*?</ul>", refused, re.DOTALL)
     assert "Ensure this value" in press(staff, stream, "rewind", from_seq=0)
     assert now().cursor == 8
     assert len(logged(stream)) == 9
@@ -725,7 +738,7 @@ def test_actions_on_selected_streams(staff: Client, agent: Endpoint) -> None:
     for stream in streams:
         stream.refresh_from_db()
     assert [stream.cursor for stream in streams] == [6, 4, 4]
-    assert [stream.replay_to for stream in streams] == [10, 10, 10]
+    assert [stream.replay_to for stream in streams] == [6, 4, 4]
     assert [len(logged(stream)) for stream in streams] == [5, 4, 4]
 
 

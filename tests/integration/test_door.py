@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from agents.addresses import AddressRules
 from agents.door import WRITE_BYTES, Door, Head, Patience
+from agents.door.addresses import AddressRules
 from agents.errors import AddressBlocked, AgentUnreachable, AnswerInvalid, CallTimedOut
 from tests.integration.raw_agent import (
     CALM,

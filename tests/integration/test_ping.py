@@ -104,7 +104,7 @@ async def test_a_model_is_asked_and_its_answer_is_not_stored(api: Client) -> Non
     assert answer["response"] == HELLO.decode()
     [(headers, body)] = agent.requests
     assert headers["authorization"] == "Bearer sk-3"
-    assert json.loads(body)["messages"] == [{"role": "user", "content": "ping"}]
+    assert json.loads(body)["messages"] == [{"role": "user", "content": "ping", "name": "ping"}]
     assert await in_thread(Conversation.objects.count) == conversations
     assert await in_thread(Message.objects.count) == messages
 

@@ -89,7 +89,6 @@ def test_it_is_told_of_what_passes_its_filters_from_then_on(api: Client) -> None
 
 def test_inbox_updates_follow_reads_and_changes_of_one_participant(api: Client) -> None:
     member, other = unique("m"), unique("o")
-    made = subscribe(api, event="inbox.updated", participant_id=member)
     made = subscribe(api, event="inbox.updated", participant_id=member, key_prefix="")
     key = api.group(member, other)
     message = api.say(key, other)

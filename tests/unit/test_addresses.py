@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from agents.addresses import AddressRules, special_kind
+from agents.door.addresses import AddressRules, special_kind
 from agents.errors import AddressBlocked
 
 PUBLIC_ONLY = AddressRules()

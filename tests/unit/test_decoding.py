@@ -4,7 +4,7 @@ import zlib
 
 import pytest
 
-from agents.decoding import PIECE_BYTES, Inflater
+from agents.door.decoding import PIECE_BYTES, Inflater
 
 
 @pytest.mark.parametrize(("encoding", "wbits"), [("gzip", 31), ("deflate", 15), ("deflate", -15)])

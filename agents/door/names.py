@@ -8,7 +8,7 @@ from typing import Final
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from agents.addresses import AddressRules
+from agents.door.addresses import AddressRules
 from agents.errors import AddressBlocked
 
 LOOKUPS: Final = 32

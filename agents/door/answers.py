@@ -12,8 +12,8 @@ from typing import Final
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
-from agents.deadlines import Deadlines
-from agents.decoding import Decoder, decoder
+from agents.door.deadlines import Deadlines
+from agents.door.decoding import Decoder, decoder
 from agents.errors import AgentUnreachable, AnswerInvalid, CallError, CallTimedOut
 
 SNIPPET_SECONDS: Final = 1.0

@@ -1,4 +1,4 @@
-"""Which addresses an agent may be called at. Names are not looked up here: see `agents.names` and `agents.door`.
+"""Which addresses an agent may be called at. Names are not looked up here: see `agents.door.names` and `agents.door`.
 
 Whoever registers an endpoint chooses where this server connects to. Without a rule, that reaches what only this
 server can reach: its own ports, the private network, the metadata service of the cloud with its credentials.

@@ -15,14 +15,12 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from agents.addresses import AddressRules
-from agents.answers import Answer, Head, Patience, reason
-from agents.connections import CarefulRequest, PromptResponse, UnexpectedAnswer
-from agents.deadlines import Deadlines
+from agents.door.addresses import AddressRules
+from agents.door.answers import Answer, Patience, reason
+from agents.door.connections import CarefulRequest, PromptResponse, UnexpectedAnswer
+from agents.door.deadlines import Deadlines
+from agents.door.names import AllowedNames, SystemNames
 from agents.errors import AddressBlocked, AgentUnreachable, AnswerInvalid, CallError, CallTimedOut
-from agents.names import AllowedNames, SystemNames
-
-__all__ = ["Answer", "Door", "Head", "Patience"]
 
 CONNECT_SECONDS: Final = 5.0
 KEEPALIVE_SECONDS: Final = 4.0
@@ -148,7 +146,7 @@ def _target(url: str, require_https: bool) -> URL:
     if target.scheme == "http" and require_https:
         raise AddressBlocked(
             "http:// is refused, because calls carry conversations: give the endpoint an https:// URL "
-            "(FLEETLM_ENV=development allows http://)."
+            "(FLEETLM_AGENT_PLAIN_HTTP=true allows http://, for a network of your own)."
         )
     if target.raw_user is not None or target.raw_password is not None:
         raise AddressBlocked("The URL holds a user or a password; give the endpoint a key instead.")
