@@ -110,7 +110,7 @@ class EndpointAdmin(ButtonsAdmin):
         """One that counts."""
         return BacklogChangeList
 
-    @admin.display(description="health, last error")
+    @admin.display(description="health, error")
     def health(self, endpoint: Endpoint) -> str:
         """In a coloured word, and what the newest failure was."""
         health = health_of(endpoint)
@@ -144,7 +144,7 @@ class EndpointAdmin(ButtonsAdmin):
         backlog = backlog_of(endpoint)
         return shown.number(backlog.lag if backlog else None)
 
-    @admin.display(description="oldest waiting")
+    @admin.display(description="oldest")
     def oldest(self, endpoint: Endpoint) -> str:
         """Since when the oldest of them waits."""
         backlog = backlog_of(endpoint)
@@ -197,6 +197,7 @@ class EndpointAdmin(ButtonsAdmin):
         health = health_of(endpoint)
         return {
             "endpoint": endpoint,
+            "subtitle": endpoint.agent_id or endpoint.description or endpoint.name,
             "health": shown.word(health.value, TONES[health]),
             "health_means": MEANINGS[health],
             "numbers": {name: getattr(self, name)(endpoint) for name in self.numbers},

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from agents.door import WRITE_BYTES, Door, Head, Patience
+from agents.door import Door, Head, Patience
+from agents.door.door import WRITE_BYTES
 from agents.door.addresses import AddressRules
 from agents.errors import AddressBlocked, AgentUnreachable, AnswerInvalid, CallTimedOut
 from tests.integration.raw_agent import (
@@ -192,7 +193,7 @@ async def test_only_plain_http_urls_are_called(url: str, message: str) -> None:
 async def test_https_may_be_required() -> None:
     rules = AddressRules.parse(["127.0.0.0/8"], require_https=True)
     async with raw_agent(answering(OK)) as agent, Door(patience=CALM, max_bytes=1000, rules=rules) as opened:
-        with pytest.raises(AddressBlocked, match=r"https:// URL .*FLEETLM_ENV=development"):
+        with pytest.raises(AddressBlocked, match=r"https:// URL .*FLEETLM_AGENT_PLAIN_HTTP"):
             await post(opened, agent.url)
         assert agent.connections == 0
 

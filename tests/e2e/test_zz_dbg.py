@@ -1,0 +1,317 @@
+"""Sick endpoints and dying dispatchers: every message arrives, in order, and whoever is well does not notice."""
+
+import asyncio
+import itertools
+import math
+import random
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import psycopg
+import pytest
+
+from tests.e2e.receivers import Received, read
+from tests.e2e.rest import Api
+from tests.e2e.stack import Stack, plain_stack
+
+AGENTS = ("healthy", "flaky", "hanging")
+DISPATCHERS = 2
+
+CONVERSATIONS = 500
+MESSAGES = 4
+"""In each conversation, by its user."""
+TALKS = "talks"
+KILLS = 30
+SETTLED_WITHIN = 90.0
+"""Seconds; it takes ten: the leases of the dead, the pauses of retries and of the breaker."""
+
+ROUNDS = (4, 8)
+"""Pairs of rounds, one with the sick endpoints and one without: so many, or more if the machine is not at rest."""
+ROUND_SECONDS = 2.0
+PER_SECOND = 75
+SICK_PER_SECOND = 15
+"""Messages a second to each of the two sick endpoints."""
+SLOWED_AT_MOST = 2.0
+
+
+@pytest.fixture(scope="module")
+def sick_stack() -> Iterator[Stack]:
+    """Two dispatchers with short leases and retries, and three agents in processes of their own."""
+    settings = {
+        "FLEETLM_AGENT_TIMEOUT": "2",
+        "FLEETLM_AGENT_RETRY_SCHEDULE": "0.2,0.5,1",
+        "FLEETLM_BREAKER_PAUSE": "1",
+        "FLEETLM_BREAKER_PAUSE_MAX": "2",
+        "FLEETLM_DISPATCH_LEASE": "3",
+    }
+    with plain_stack(**settings) as stack:
+        stack.add_dispatchers(DISPATCHERS)
+        urls = {name: stack.add_receiver(name, "--talks-in", TALKS) for name in AGENTS[:1]}
+        urls |= {name: stack.add_receiver(name) for name in AGENTS[1:]}
+        stack.await_work()
+        asyncio.run(_register(stack, urls))
+        yield stack
+
+
+async def _register(stack: Stack, urls: dict[str, str]) -> None:
+    async with Api(stack.web) as api, aiohttp.ClientSession() as http:
+        for name, url in urls.items():
+            await api.call("POST", "agents", {"id": name, "url": url, "debounce_ms": 0})
+        for name in AGENTS[1:]:
+            (await http.put(f"{urls[name]}mood", data=name)).raise_for_status()
+
+
+@pytest.fixture
+async def api(sick_stack: Stack) -> AsyncIterator[Api]:
+    async with Api(sick_stack.web) as client:
+        yield client
+
+
+@pytest.fixture
+async def database(sick_stack: Stack) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    async with await psycopg.AsyncConnection.connect(sick_stack.database_url, autocommit=True) as connection:
+        yield connection
+
+
+# The healthy one is not slowed.
+
+
+async def test_sick_endpoints_do_not_slow_the_one_that_is_well(
+    sick_stack: Stack, api: Api, database: psycopg.AsyncConnection[Any], fresh: str, record_property: Any
+) -> None:
+    clinic = Clinic(sick_stack, api, database, fresh)
+    await clinic.lag(sick=True)  # once without a clock: everything is connected then, and the breaker has opened
+    pairs: list[tuple[float, float]] = []
+    while len(pairs) < ROUNDS[0] or (len(pairs) < ROUNDS[1] and _slowed(pairs) > SLOWED_AT_MOST):
+        pairs.append((await clinic.lag(sick=False), await clinic.lag(sick=True)))
+    figures = ", ".join(f"{well * 1000:.1f} → {sick * 1000:.1f}" for well, sick in pairs)
+    record_property("p99 in ms without and with the sick endpoints", figures)
+    assert _slowed(pairs) <= SLOWED_AT_MOST, figures
+    refused, hung = (list(read(sick_stack.calls_of(name))) for name in AGENTS[1:])
+    assert sum(not call.accepted for call in refused) > 50, "one of them is not sick"
+    assert len(hung) > 10, "one of them is not sick"
+
+
+def _slowed(pairs: Sequence[tuple[float, float]]) -> float:
+    """Neighbours meet the same weather; and one gust is not the climate."""
+    return statistics.median(sick / well for well, sick in pairs)
+
+
+@dataclass
+class Clinic:
+    """Measures how long messages take to an agent that is well, beside some that are not."""
+
+    stack: Stack
+    api: Api
+    database: psycopg.AsyncConnection[Any]
+    fresh: str
+
+    async def lag(self, *, sick: bool) -> float:
+        """The 99th percentile of the seconds from when a message is sent to when the healthy agent has it."""
+        for name in AGENTS[1:]:
+            await self.api.call("PATCH", f"agents/{name}", {"enabled": sick})
+        await _until(lambda: self._at_rest(AGENTS if not sick else AGENTS[:1]))
+        file = self.stack.calls_of("healthy")
+        since = file.stat().st_size
+        sent: dict[tuple[str, int], float] = {}
+
+        async def send(agent: str, number: int) -> None:
+            user = f"{number % 50}-{self.fresh}"
+            began = time.monotonic()
+            message = await self.api.send(f"{user}:{agent}", user, "hello")
+            if agent == "healthy":
+                sent[message["conversation"], message["seq"]] = began
+
+        rates = {"healthy": PER_SECOND} | ({"flaky": SICK_PER_SECOND, "hanging": SICK_PER_SECOND} if sick else {})
+        await asyncio.gather(
+            *(
+                _paced([_later(send, name, n) for n in range(round(rate * ROUND_SECONDS))], rate)
+                for name, rate in rates.items()
+            )
+        )
+        await _until(lambda: self._at_rest(AGENTS[:1]))
+        arrived = {(call.key, seq): call.at for call in reversed(list(read(file, since))) for seq in call.new}
+        lags = sorted(arrived[place] - began for place, began in sent.items())
+        return lags[math.ceil(len(lags) * 0.99) - 1]
+
+    async def _at_rest(self, agents: Sequence[str]) -> bool:
+        """Whether no call of these is under way or due."""
+        found = await self.database.execute(
+            "SELECT count(*) FROM agents_deliverystream"
+            " WHERE agent_id = ANY(%s) AND enabled AND (due_at IS NOT NULL OR lease_id IS NOT NULL)",
+            [list(agents)],
+        )
+        return await found.fetchone() == (0,)
+
+
+# Everything arrives, whoever dies.
+
+
+async def test_every_message_arrives_in_order_while_dispatchers_are_killed(
+    sick_stack: Stack, api: Api, database: psycopg.AsyncConnection[Any], fresh: str
+) -> None:
+    keys = [f"room-{fresh}-{n}{f'-{TALKS}' if n % 10 == 0 else ''}" for n in range(CONVERSATIONS)]
+    await _paced([_later(api.group, key, f"user-{fresh}", *AGENTS) for key in keys], 150)
+    for name in AGENTS[1:]:
+        await api.call("PATCH", f"agents/{name}", {"enabled": True})
+    places = {name: sick_stack.calls_of(name).stat().st_size for name in AGENTS}
+
+    order = keys * MESSAGES
+    random.Random(1).shuffle(order)
+    sends = [_later(api.send, key, f"user-{fresh}", str(number)) for number, key in enumerate(order)]
+    _, killed = await asyncio.gather(_paced(sends, len(sends) / KILLS), _kill_one_each_second(sick_stack))
+    during = {name: list(read(sick_stack.calls_of(name), places[name])) for name in AGENTS}
+    await _recover(sick_stack, api)
+    await _until(lambda: _all_delivered(database, fresh), SETTLED_WITHIN)
+
+    f = await database.execute("select agent_id, outcome, left(a.error,80), date_trunc('second', a.created_at)::time, count(*), min(duration_ms), max(duration_ms) from agents_attempt a join agents_deliverystream s on s.id=a.stream_id group by 1,2,3,4 order by 4,1,2")
+    for row in await f.fetchall(): print(*row)
+    import collections
+    for n in AGENTS: print(n, sorted(collections.Counter((int(c.at-during[AGENTS[0]][0].at),c.status) for c in _x(sick_stack,n,places)).items()))
+    assert len(killed) == KILLS
+    assert len(during["healthy"]) > len(order) / 2, "those that were killed had hardly begun to work"
+    assert len(during["hanging"]) > 0
+    logs = await _logs(database, fresh)
+    assert len(logs) == CONVERSATIONS
+    for name in AGENTS:
+        calls = _by_key(read(sick_stack.calls_of(name), places[name]))
+        for key, log in logs.items():
+            _check(name, calls[key], log)
+    _check_answers(_by_key(read(sick_stack.calls_of("healthy"), places["healthy"])), await _answers(database, fresh))
+
+
+def _x(st,n,places):
+    return list(read(st.calls_of(n), places[n]))
+
+async def _kill_one_each_second(stack: Stack) -> list[int]:
+    """Kill the dispatcher that has lived longest, then the other; each is replaced at once."""
+    killed = []
+    began = time.monotonic()
+    from datetime import datetime
+    print("KILLS from", datetime.utcnow())
+    for number in range(1, KILLS + 1):
+        await asyncio.sleep(began + number - time.monotonic())
+        oldest = stack.dispatchers()[0]
+        print(number, time.monotonic()-began-number, oldest.cpu_times()[:2], time.time()-oldest.create_time())
+        oldest.kill()
+        killed.append(oldest.pid)
+    return killed
+
+
+async def _recover(stack: Stack, api: Api) -> None:
+    """Let the one that hangs answer. The flaky one stays as it is."""
+    url = (await api.call("GET", "agents/hanging"))["url"]
+    async with aiohttp.ClientSession() as http, http.put(f"{url}mood", data="well") as answer:
+        answer.raise_for_status()
+
+
+async def _all_delivered(database: psycopg.AsyncConnection[Any], fresh: str) -> bool:
+    """Whether every stream is idle, with its cursor at the last seq that is not its agent's own."""
+    found = await database.execute(
+        """
+        SELECT count(*) FROM agents_deliverystream s JOIN conversations_conversation c ON c.id = s.conversation_id
+        WHERE starts_with(c.key, %s) AND (s.due_at IS NOT NULL OR s.lease_id IS NOT NULL OR EXISTS (
+          SELECT FROM conversations_message m
+          WHERE m.conversation_id = c.id AND m.seq > s.cursor AND m.sender_id <> s.agent_id))
+        """,
+        [f"room-{fresh}"],
+    )
+    return await found.fetchone() == (0,)
+
+
+Log = dict[int, str]
+"""Who has said what: senders by seq."""
+
+
+async def _logs(database: psycopg.AsyncConnection[Any], fresh: str) -> dict[str, Log]:
+    found = await database.execute(
+        "SELECT c.key, m.seq, m.sender_id FROM conversations_message m"
+        " JOIN conversations_conversation c ON c.id = m.conversation_id WHERE starts_with(c.key, %s)",
+        [f"room-{fresh}"],
+    )
+    logs: defaultdict[str, Log] = defaultdict(dict)
+    for key, seq, sender in await found.fetchall():
+        logs[key][seq] = sender
+    return logs
+
+
+async def _answers(database: psycopg.AsyncConnection[Any], fresh: str) -> dict[str, list[str]]:
+    """What the healthy agent has said, by key."""
+    found = await database.execute(
+        "SELECT c.key, m.text FROM conversations_message m"
+        " JOIN conversations_conversation c ON c.id = m.conversation_id"
+        " WHERE starts_with(c.key, %s) AND m.sender_id = 'healthy' ORDER BY m.seq",
+        [f"room-{fresh}"],
+    )
+    answers: defaultdict[str, list[str]] = defaultdict(list)
+    for key, text in await found.fetchall():
+        answers[key].append(text)
+    return answers
+
+
+def _by_key(calls: Iterable[Received]) -> dict[str, list[Received]]:
+    found: defaultdict[str, list[Received]] = defaultdict(list)
+    for call in calls:
+        found[call.key].append(call)
+    return found
+
+
+def _check(agent: str, calls: Sequence[Received], log: Log) -> None:
+    """What one agent got of one conversation: all of it, in order, and retries as they were."""
+    about = f"{agent}: {calls}"
+    for one in calls:
+        assert one.seqs == list(range(one.seqs[0], one.upper + 1)), about
+    assert [one.upper for one in calls] == sorted(one.upper for one in calls), about
+    assert len({one.run_id for one in calls}) == len(calls), about
+    same = {one.id: (one.new_from_seq, one.upper) for one in calls}
+    assert all(same[one.id] == (one.new_from_seq, one.upper) for one in calls), about
+
+    # An agent drops what it has taken already; by the `webhook-id` it knows.
+    taken = {one.id: one for one in calls if one.accepted}
+    done = 0
+    for one in taken.values():
+        others = [seq for seq in range(done + 1, one.upper + 1) if log[seq] != agent]
+        assert others, about
+        assert one.new_from_seq == others[0], about
+        done = one.upper
+    assert done >= max(seq for seq, sender in log.items() if sender != agent), about
+
+
+def _check_answers(calls: dict[str, list[Received]], answers: dict[str, list[str]]) -> None:
+    """Each call that was answered has left one message, however often it was made."""
+    for key, made in calls.items():
+        answered = dict.fromkeys(call.id for call in made if call.status == 200)
+        assert answers.get(key, []) == [f"Yes, {call_id}" for call_id in answered], key
+    assert sum(map(len, answers.values())) >= CONVERSATIONS / 10
+
+
+# Time.
+
+
+def _later(call: Callable[..., Awaitable[Any]], *arguments: Any) -> Callable[[], Awaitable[Any]]:
+    return lambda: call(*arguments)
+
+
+async def _paced(calls: Sequence[Callable[[], Awaitable[Any]]], per_second: float) -> None:
+    """Begin so many calls a second, however long they take."""
+    began = time.monotonic()
+    async with asyncio.TaskGroup() as group:
+        for number, call in zip(itertools.count(), calls, strict=False):
+            await asyncio.sleep(began + number / per_second - time.monotonic())
+            group.create_task(_awaited(call))
+
+
+async def _awaited(call: Callable[[], Awaitable[Any]]) -> None:
+    await call()
+
+
+async def _until(holds: Callable[[], Awaitable[bool]], within: float = 20.0) -> None:
+    """Wait until this holds; there is nothing to await: only the rows tell."""
+    async with asyncio.timeout(within):
+        while not await holds():
+            await asyncio.sleep(0.05)
