@@ -4,7 +4,6 @@ While it is open its streams wait outside the index of what is due, so that a de
 nothing. (Nygard, Release It!, 2nd edition, chapter 5.) The claim lets a probe through, see `agents/store.py`.
 """
 
-from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,10 @@ NOTE_EVERY_SECONDS = 10
 
 RELEASED_PER_SECOND = 200
 """How fast the streams of an endpoint that is well again come back."""
+
+LOCK_ENDPOINTS = """
+SELECT FROM agents_endpoint WHERE id = ANY(%(endpoint_ids)s::bigint[]) ORDER BY id FOR NO KEY UPDATE
+"""
 
 NOTE_SUCCESSES = """
 WITH well AS MATERIALIZED (
@@ -94,24 +97,27 @@ async def note_outcomes(
     successes, failures = _by_endpoint(finishes, held)
     opened: set[int] = set()
     closed: set[int] = set()
-    if failures:
-        parameters = {
-            "endpoint_ids": list(failures),
-            "counts": [len(errors) for errors in failures.values()],
-            "errors": [storable(errors[-1])[:ERROR_CHARACTERS] for errors in failures.values()],
-            "threshold": breaker.threshold,
-            "pause": breaker.pause,
-        }
-        cursor = await connection.execute(NOTE_FAILURES, parameters)
-        opened = {row[0] for row in await cursor.fetchall() if row[1]}
+    if successes and failures:
+        # Two dispatchers that lock first the well and then the sick may each wait for what the other has.
+        await connection.execute(LOCK_ENDPOINTS, {"endpoint_ids": sorted(successes | failures.keys())})
     if successes:
         cursor = await connection.execute(
             NOTE_SUCCESSES, {"endpoint_ids": list(successes), "every": NOTE_EVERY_SECONDS}
         )
         closed = {row[0] for row in await cursor.fetchall() if row[1]}
-    if closed:
-        await release_blocked(connection, closed)
-    return opened - closed, closed
+    if failures:
+        parameters = {
+            "endpoint_ids": list(failures),
+            "counts": [in_a_row for in_a_row, _ in failures.values()],
+            "errors": [storable(error)[:ERROR_CHARACTERS] for _, error in failures.values()],
+            "threshold": breaker.threshold,
+            "pause": breaker.pause,
+        }
+        cursor = await connection.execute(NOTE_FAILURES, parameters)
+        opened = {row[0] for row in await cursor.fetchall() if row[1]}
+    if closed - opened:
+        await release_blocked(connection, closed - opened)
+    return opened - closed, closed - opened
 
 
 async def release_blocked(connection: Connection, endpoint_ids: Collection[int]) -> None:
@@ -127,14 +133,19 @@ async def bring_probes(connection: Connection) -> int:
 
 def _by_endpoint(
     finishes: Sequence[Finish], held: Collection[int]
-) -> tuple[Counter[int], dict[int, list[str]]]:
-    successes: Counter[int] = Counter()
-    failures: defaultdict[int, list[str]] = defaultdict(list)
+) -> tuple[set[int], dict[int, tuple[int, str]]]:
+    """The endpoints that answered; and of those that failed how often since they last answered, and the last error."""
+    successes: set[int] = set()
+    failures: dict[int, tuple[int, str]] = {}
     for finish in finishes:
         if finish.attempt is None or finish.stream.id not in held:
             continue
+        endpoint_id = finish.stream.endpoint_id
+        in_a_row, error = failures.get(endpoint_id, (0, ""))
         if finish.attempt.failed:
-            failures[finish.stream.endpoint_id].append(finish.attempt.error)
+            failures[endpoint_id] = in_a_row + 1, finish.attempt.error
         else:
-            successes[finish.stream.endpoint_id] += 1
-    return successes, dict(failures)
+            successes.add(endpoint_id)
+            if error:
+                failures[endpoint_id] = 0, error
+    return successes, failures

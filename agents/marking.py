@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncCursor
 
 Connection = AsyncConnection[tuple[Any, ...]]
 
@@ -103,8 +103,20 @@ class News:
     mentions: Sequence[str]
 
 
-async def mark_due(connection: Connection, news: Sequence[News]) -> int:
-    """Note which streams these messages concern; returns how many.
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """What a mark came to. Inside a pipeline that is known when the pipeline is over, not before."""
+
+    _cursor: AsyncCursor[tuple[Any, ...]]
+
+    @property
+    def streams(self) -> int:
+        """How many streams it concerns."""
+        return self._cursor.rowcount
+
+
+async def mark_due(connection: Connection, news: Sequence[News]) -> Marked:
+    """Note which streams these messages concern.
 
     Call it in the append's transaction, after the conversations' counters have moved. News come in the order of
     their seqs.
@@ -130,17 +142,17 @@ async def mark_due(connection: Connection, news: Sequence[News]) -> int:
         "group_debounce_ms": settings.FLEETLM.agent_group_debounce_ms,
         "debounces": DEBOUNCES,
     }
-    return (await connection.execute(MARK_DUE, parameters)).rowcount
+    return Marked(await connection.execute(MARK_DUE, parameters))
 
 
-async def mark_inbox(connection: Connection, conversation_id: int, participant_ids: Sequence[str]) -> int:
-    """Note that these participants' inbox entries have changed without a message; returns how many streams that concerns."""
+async def mark_inbox(connection: Connection, conversation_id: int, participant_ids: Sequence[str]) -> Marked:
+    """Note that these participants' inbox entries have changed without a message."""
     await _open_subscribed(connection, {conversation_id: None}, inbox_only=True)
     parameters: Mapping[str, Any] = {
         "conversation_id": conversation_id,
         "participant_ids": list(participant_ids),
     }
-    return (await connection.execute(MARK_INBOX, parameters)).rowcount
+    return Marked(await connection.execute(MARK_INBOX, parameters))
 
 
 async def _open_subscribed(

@@ -20,8 +20,8 @@ class Endpoint(models.Model):
         """How an agent is spoken to: see `agents/dialects/`."""
 
         WEBHOOK = "webhook"
-        AG_UI = "ag-ui"
-        OPENAI = "openai"
+        AG_UI = "ag-ui", "AG-UI"
+        OPENAI = "openai", "OpenAI"
 
     class Trigger(models.TextChoices):
         """Which messages of others an agent is called for."""

@@ -63,7 +63,8 @@ async def commit_batch(
         planned = plan(requests, known, datetime.now(UTC), uuid7)
         if planned.messages:
             await _write(connection, planned.messages, heads, members)
-        due = await _mark_due(connection, planned.messages)
+        marked = await _mark_due(connection, planned.messages)
+    due = marked is not None and marked.streams > 0
     return Committed(
         planned.outcomes, planned.messages, {head.id: head for head in heads.values()}, members, due
     )
@@ -78,11 +79,11 @@ async def _write(
     await inbox.store.update_mentions(connection, messages)
 
 
-async def _mark_due(connection: Connection, messages: list[Message]) -> bool:
+async def _mark_due(connection: Connection, messages: list[Message]) -> marking.Marked | None:
     if not messages:
-        return False
+        return None
     news = [
         marking.News(m.conversation_id, m.seq, m.sender_id, rules.counts_as_unread(m.kind), m.mentions)
         for m in messages
     ]
-    return bool(await marking.mark_due(connection, news))
+    return await marking.mark_due(connection, news)

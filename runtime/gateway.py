@@ -60,10 +60,10 @@ class Gateway:
         """Move a read cursor forward and tell the conversation and the inbox; returns where it stands now."""
         async with self._pool.connection() as connection, connection.pipeline(), connection.transaction():
             now_at = await inbox_store.move_cursor(connection, participant_id, view.id, seq)
-            due = await marking.mark_inbox(connection, view.id, [participant_id])
+            marked = await marking.mark_inbox(connection, view.id, [participant_id])
         self._sessions.publish_event(view.id, "read", {"participant_id": participant_id, "seq": now_at})
         self._inboxes.changed(view.id, [participant_id])
-        if due:
+        if marked.streams:
             self.wake_dispatchers()
         return now_at
 

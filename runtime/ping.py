@@ -68,7 +68,7 @@ async def ping(endpoint: Endpoint) -> Pinged:
         now = datetime.now(UTC)
         keys = open_keys(keyed, now)
         async with make_door() as door:
-            if endpoint.event or endpoint.dialect == Endpoint.Dialect.WEBHOOK:
+            if endpoint.event:
                 outcome = await _signed(door, endpoint, keys, now, exchange)
             else:
                 outcome = await _asked(door, endpoint, keys, now, exchange)
@@ -88,8 +88,8 @@ def _patience(endpoint: Endpoint) -> Patience:
 async def _signed(door: Door, endpoint: Endpoint, keys: Keys, now: datetime, exchange: _Exchange) -> str:
     """`{"type": "ping"}`, signed: any 2xx says that it was understood."""
     ping_id = uuid4()
-    who = {"subscription_id": endpoint.public_id} if endpoint.event else {"agent_id": endpoint.agent_id}
-    body = orjson.dumps({"type": _PINGER, "id": ping_id, "timestamp": now, **who}, option=orjson.OPT_UTC_Z)
+    said = {"type": _PINGER, "id": ping_id, "timestamp": now, "subscription_id": endpoint.public_id}
+    body = orjson.dumps(said, option=orjson.OPT_UTC_Z)
     headers = {
         "accept": "*/*",
         **private_headers(keys.private),
@@ -104,7 +104,10 @@ async def _signed(door: Door, endpoint: Endpoint, keys: Keys, now: datetime, exc
 
 
 async def _asked(door: Door, endpoint: Endpoint, keys: Keys, now: datetime, exchange: _Exchange) -> str:
-    """One message of a user, `ping`, in the dialect of the agent; its answer is read to the end."""
+    """One message of a user, `ping`, in the dialect of the agent; its answer is read to the end.
+
+    It is a whole call, so that an agent that knows nothing of tests serves it like any other.
+    """
     dialect = DIALECTS[endpoint.dialect]
     call = _call(endpoint, keys, now)
     request: Request = dialect.write(call)
@@ -155,6 +158,7 @@ def _call(endpoint: Endpoint, keys: Keys, now: datetime) -> Call:
         options=_options(endpoint),
         api_key=keys.private.api_key,
         custom_headers=keys.private.headers,
+        event=_PINGER,
     )
 
 

@@ -37,6 +37,8 @@ class Call:
     api_key: str | None = None
     """Sent as `Authorization: Bearer`."""
     custom_headers: Mapping[str, str] = field(default_factory=dict)
+    event: str = "message.created"
+    """What the call is for: `ping` is a test, of which nothing is stored."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,16 +22,14 @@ from agents.dialects.headers import headers, signature
 from agents.dialects.readers import AcceptedReader, StreamReader, WholeReader, check_status, decoder_for
 from agents.door import Head
 from agents.errors import AnswerInvalid
-from agents.rules import ContextMessage, Draft, parse_answer
+from agents.rules import Draft, message_as_dict, parse_answer
 from conversations.errors import InvalidRequest
 from conversations.rules import Limits
 
-EVENT_TYPE: Final = "message.created"
 ACCEPT: Final = "text/event-stream, application/x-ndjson, application/json"
 DONE: Final = "[DONE]"
 """The payload after which nothing follows, in OpenAI's streams and in the AI SDK's."""
 
-_EMPTY: Final = orjson.Fragment(b"{}")
 _PLAIN_ID: Final = "text"
 
 
@@ -102,7 +100,7 @@ def _parse(body: bytes, *, limits: Limits) -> tuple[Draft, ...]:
 
 def _body(call: Call) -> dict[str, Any]:
     return {
-        "type": EVENT_TYPE,
+        "type": call.event,
         "id": str(call.call_id),
         # When it happened, which no retry changes; `webhook-timestamp` is when it was sent.
         "timestamp": call.messages[-1].created_at,
@@ -110,27 +108,9 @@ def _body(call: Call) -> dict[str, Any]:
         "dm_key": call.key if call.is_dm else None,
         "key": call.key,
         "epoch": call.epoch,
-        "conversation": [_message(message) for message in call.messages],
+        "conversation": [message_as_dict(message) for message in call.messages],
         "new_from_seq": call.new_from_seq,
         "participants": call.participants,
         "reply_url": call.reply_url,
         "run_id": call.run_id,
     }
-
-
-def _message(message: ContextMessage) -> dict[str, Any]:
-    return {
-        "id": message.id,
-        "seq": message.seq,
-        "sender_id": message.sender_id,
-        "kind": message.kind,
-        "text": message.text,
-        "content": _json(message.content),
-        "metadata": _json(message.metadata),
-        "reply_to": message.reply_to,
-        "created_at": message.created_at,
-    }
-
-
-def _json(stored: str) -> orjson.Fragment:
-    return _EMPTY if stored == "{}" else orjson.Fragment(stored)

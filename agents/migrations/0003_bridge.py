@@ -267,7 +267,7 @@ class Migration(migrations.Migration):
             model_name="endpoint",
             name="dialect",
             field=models.CharField(
-                choices=[("webhook", "Webhook"), ("ag-ui", "Ag Ui"), ("openai", "Openai")],
+                choices=[("webhook", "Webhook"), ("ag-ui", "AG-UI"), ("openai", "OpenAI")],
                 default="webhook",
                 max_length=16,
             ),

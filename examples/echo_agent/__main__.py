@@ -20,8 +20,7 @@ def answer(call: dict[str, Any]) -> str:
 
     `conversation` is the whole context, oldest first; this agent needs only the newest message.
     """
-    said = call.get("conversation", [])  # a test call, of type "ping", has none
-    heard = [message for message in said if message["sender_id"] != call["agent_id"]]
+    heard = [message for message in call["conversation"] if message["sender_id"] != call["agent_id"]]
     return f"You said: {heard[-1]['text']}" if heard else "Hello! Say something."
 
 

@@ -78,7 +78,7 @@ class HealthAnswer(Answer):
     """How calls fare there. `failing`: the last ones have failed, `failures` in a row; `open`: so many that only a probe
     is let through now and then; `disabled`: none is made."""
 
-    state: Literal["ok", "failing", "open", "disabled"]
+    state: Literal["ok", "failing", "open", "disabled", "never_called"]
     failures: int
     last_success_at: str | None
     last_failure_at: str | None

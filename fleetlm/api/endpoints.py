@@ -12,6 +12,7 @@ from django.db import transaction
 from django.http import HttpRequest
 
 from agents import endpoints, registration, stream_queries, subscriptions
+from agents.health import health_of
 from agents.models import DeliveryStream, Endpoint
 from agents.operations import resume
 from conversations import rules
@@ -159,7 +160,7 @@ class Resume(EndpointView):
 def health(endpoint: Endpoint) -> dict[str, Any]:
     """How calls fare there, as clients see it."""
     return {
-        "state": _state(endpoint),
+        "state": health_of(endpoint).replace(" ", "_"),
         "failures": endpoint.failures,
         "last_success_at": moment(endpoint.last_success_at),
         "last_failure_at": moment(endpoint.last_failure_at),
@@ -168,14 +169,6 @@ def health(endpoint: Endpoint) -> dict[str, Any]:
         "next_probe_at": moment(endpoint.probe_at),
         "disabled_reason": endpoint.disabled_reason,
     }
-
-
-def _state(endpoint: Endpoint) -> str:
-    if not endpoint.enabled:
-        return "disabled"
-    if endpoint.opened_at is not None:
-        return "open"
-    return "failing" if endpoint.failures else "ok"
 
 
 def common(endpoint: Endpoint) -> dict[str, Any]:

@@ -93,7 +93,7 @@ class Member:
 
 
 class Stack:
-    """The running processes by name: `web0`, `web1`, `dispatcher`, `agent`, `valkey`, perhaps `postgres`, and what a test adds."""
+    """The running processes by name: `web0`, `web1`, `dispatcher`, `agent`, `valkey`, perhaps `postgres`, a test's own."""
 
     def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
         self.directory = directory

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import aiohttp
 import psycopg
@@ -23,7 +24,7 @@ AGENTS = ("healthy", "flaky", "hanging")
 DISPATCHERS = 2
 
 CONVERSATIONS = 500
-MESSAGES = 4
+MESSAGES = 3
 """In each conversation, by its user."""
 TALKS = "talks"
 KILLS = 30
@@ -32,8 +33,8 @@ SETTLED_WITHIN = 90.0
 
 ROUNDS = (4, 8)
 """Pairs of rounds, one with the sick endpoints and one without: so many, or more if the machine is not at rest."""
-ROUND_SECONDS = 2.0
-PER_SECOND = 75
+ROUND_SECONDS = 1.6
+PER_SECOND = 80
 SICK_PER_SECOND = 15
 """Messages a second to each of the two sick endpoints."""
 SLOWED_AT_MOST = 2.0
@@ -48,6 +49,8 @@ def sick_stack() -> Iterator[Stack]:
         "FLEETLM_BREAKER_PAUSE": "1",
         "FLEETLM_BREAKER_PAUSE_MAX": "2",
         "FLEETLM_DISPATCH_LEASE": "3",
+        # What one can be in the middle of when it dies; and few enough for a slow machine to end within the timeout.
+        "FLEETLM_DISPATCH_IN_FLIGHT": "64",
     }
     with plain_stack(**settings) as stack:
         stack.add_dispatchers(DISPATCHERS)
@@ -59,11 +62,15 @@ def sick_stack() -> Iterator[Stack]:
 
 
 async def _register(stack: Stack, urls: dict[str, str]) -> None:
-    async with Api(stack.web) as api, aiohttp.ClientSession() as http:
+    async with Api(stack.web) as api:
         for name, url in urls.items():
             await api.call("POST", "agents", {"id": name, "url": url, "debounce_ms": 0})
-        for name in AGENTS[1:]:
-            (await http.put(f"{urls[name]}mood", data=name)).raise_for_status()
+
+
+async def _falls_into(api: Api, agent: str, mood: str) -> None:
+    url = (await api.call("GET", f"agents/{agent}"))["url"]
+    async with aiohttp.ClientSession() as http, http.put(f"{url}mood", data=mood) as answer:
+        answer.raise_for_status()
 
 
 @pytest.fixture
@@ -78,77 +85,6 @@ async def database(sick_stack: Stack) -> AsyncIterator[psycopg.AsyncConnection[A
         yield connection
 
 
-# The healthy one is not slowed.
-
-
-async def test_sick_endpoints_do_not_slow_the_one_that_is_well(
-    sick_stack: Stack, api: Api, database: psycopg.AsyncConnection[Any], fresh: str, record_property: Any
-) -> None:
-    clinic = Clinic(sick_stack, api, database, fresh)
-    await clinic.lag(sick=True)  # once without a clock: everything is connected then, and the breaker has opened
-    pairs: list[tuple[float, float]] = []
-    while len(pairs) < ROUNDS[0] or (len(pairs) < ROUNDS[1] and _slowed(pairs) > SLOWED_AT_MOST):
-        pairs.append((await clinic.lag(sick=False), await clinic.lag(sick=True)))
-    figures = ", ".join(f"{well * 1000:.1f} → {sick * 1000:.1f}" for well, sick in pairs)
-    record_property("p99 in ms without and with the sick endpoints", figures)
-    assert _slowed(pairs) <= SLOWED_AT_MOST, figures
-    refused, hung = (list(read(sick_stack.calls_of(name))) for name in AGENTS[1:])
-    assert sum(not call.accepted for call in refused) > 50, "one of them is not sick"
-    assert len(hung) > 10, "one of them is not sick"
-
-
-def _slowed(pairs: Sequence[tuple[float, float]]) -> float:
-    """Neighbours meet the same weather; and one gust is not the climate."""
-    return statistics.median(sick / well for well, sick in pairs)
-
-
-@dataclass
-class Clinic:
-    """Measures how long messages take to an agent that is well, beside some that are not."""
-
-    stack: Stack
-    api: Api
-    database: psycopg.AsyncConnection[Any]
-    fresh: str
-
-    async def lag(self, *, sick: bool) -> float:
-        """The 99th percentile of the seconds from when a message is sent to when the healthy agent has it."""
-        for name in AGENTS[1:]:
-            await self.api.call("PATCH", f"agents/{name}", {"enabled": sick})
-        await _until(lambda: self._at_rest(AGENTS if not sick else AGENTS[:1]))
-        file = self.stack.calls_of("healthy")
-        since = file.stat().st_size
-        sent: dict[tuple[str, int], float] = {}
-
-        async def send(agent: str, number: int) -> None:
-            user = f"{number % 50}-{self.fresh}"
-            began = time.monotonic()
-            message = await self.api.send(f"{user}:{agent}", user, "hello")
-            if agent == "healthy":
-                sent[message["conversation"], message["seq"]] = began
-
-        rates = {"healthy": PER_SECOND} | ({"flaky": SICK_PER_SECOND, "hanging": SICK_PER_SECOND} if sick else {})
-        await asyncio.gather(
-            *(
-                _paced([_later(send, name, n) for n in range(round(rate * ROUND_SECONDS))], rate)
-                for name, rate in rates.items()
-            )
-        )
-        await _until(lambda: self._at_rest(AGENTS[:1]))
-        arrived = {(call.key, seq): call.at for call in reversed(list(read(file, since))) for seq in call.new}
-        lags = sorted(arrived[place] - began for place, began in sent.items())
-        return lags[math.ceil(len(lags) * 0.99) - 1]
-
-    async def _at_rest(self, agents: Sequence[str]) -> bool:
-        """Whether no call of these is under way or due."""
-        found = await self.database.execute(
-            "SELECT count(*) FROM agents_deliverystream"
-            " WHERE agent_id = ANY(%s) AND enabled AND (due_at IS NOT NULL OR lease_id IS NOT NULL)",
-            [list(agents)],
-        )
-        return await found.fetchone() == (0,)
-
-
 # Everything arrives, whoever dies.
 
 
@@ -156,22 +92,22 @@ async def test_every_message_arrives_in_order_while_dispatchers_are_killed(
     sick_stack: Stack, api: Api, database: psycopg.AsyncConnection[Any], fresh: str
 ) -> None:
     keys = [f"room-{fresh}-{n}{f'-{TALKS}' if n % 10 == 0 else ''}" for n in range(CONVERSATIONS)]
-    await _paced([_later(api.group, key, f"user-{fresh}", *AGENTS) for key in keys], 150)
+    await _paced([_later(api.group, key, f"user-{fresh}", *AGENTS) for key in keys], 300)
     for name in AGENTS[1:]:
-        await api.call("PATCH", f"agents/{name}", {"enabled": True})
+        await _falls_into(api, name, name)
     places = {name: sick_stack.calls_of(name).stat().st_size for name in AGENTS}
 
     order = keys * MESSAGES
     random.Random(1).shuffle(order)
-    sends = [_later(api.send, key, f"user-{fresh}", str(number)) for number, key in enumerate(order)]
+    sends = [_later(_send, api, key, f"user-{fresh}", str(number)) for number, key in enumerate(order)]
     _, killed = await asyncio.gather(_paced(sends, len(sends) / KILLS), _kill_one_each_second(sick_stack))
     during = {name: list(read(sick_stack.calls_of(name), places[name])) for name in AGENTS}
-    await _recover(sick_stack, api)
+    await _falls_into(api, "hanging", "well")  # the flaky one stays as it is
     await _until(lambda: _all_delivered(database, fresh), SETTLED_WITHIN)
 
     assert len(killed) == KILLS
-    assert len(during["healthy"]) > len(order) / 2, "those that were killed had hardly begun to work"
-    assert len(during["hanging"]) > 0
+    assert len(during["healthy"]) > len(order) / 4, "those that were killed had hardly begun to work"
+    assert len(during["hanging"]) > KILLS, "nobody was killed in the middle of a call"
     logs = await _logs(database, fresh)
     assert len(logs) == CONVERSATIONS
     for name in AGENTS:
@@ -191,13 +127,6 @@ async def _kill_one_each_second(stack: Stack) -> list[int]:
         oldest.kill()
         killed.append(oldest.pid)
     return killed
-
-
-async def _recover(stack: Stack, api: Api) -> None:
-    """Let the one that hangs answer. The flaky one stays as it is."""
-    url = (await api.call("GET", "agents/hanging"))["url"]
-    async with aiohttp.ClientSession() as http, http.put(f"{url}mood", data="well") as answer:
-        answer.raise_for_status()
 
 
 async def _all_delivered(database: psycopg.AsyncConnection[Any], fresh: str) -> bool:
@@ -280,6 +209,84 @@ def _check_answers(calls: dict[str, list[Received]], answers: dict[str, list[str
     assert sum(map(len, answers.values())) >= CONVERSATIONS / 10
 
 
+# The healthy one is not slowed.
+
+
+async def test_sick_endpoints_do_not_slow_the_one_that_is_well(
+    sick_stack: Stack, api: Api, database: psycopg.AsyncConnection[Any], fresh: str, record_property: Any
+) -> None:
+    for name in AGENTS[1:]:
+        await _falls_into(api, name, name)
+    clinic = Clinic(sick_stack, api, database, fresh)
+    await clinic.lag(sick=True)  # once without a clock: everything is connected then
+    places = {name: sick_stack.calls_of(name).stat().st_size for name in AGENTS}
+    pairs: list[tuple[float, float]] = []
+    while len(pairs) < ROUNDS[0] or (len(pairs) < ROUNDS[1] and _slowed(pairs) > SLOWED_AT_MOST):
+        pairs.append((await clinic.lag(sick=False), await clinic.lag(sick=True)))
+    figures = ", ".join(f"{well * 1000:.1f} → {sick * 1000:.1f}" for well, sick in pairs)
+    record_property("p99 in ms without and with the sick endpoints", figures)
+    print(figures)
+    assert _slowed(pairs) <= SLOWED_AT_MOST, figures
+    for name in AGENTS[1:]:
+        failed = sum(not call.accepted for call in read(sick_stack.calls_of(name), places[name]))
+        assert failed > len(pairs) * 5, f"the {name} one is not sick"
+
+
+def _slowed(pairs: Sequence[tuple[float, float]]) -> float:
+    """Neighbours meet the same weather; and one gust is not the climate."""
+    return statistics.median(sick / well for well, sick in pairs)
+
+
+@dataclass
+class Clinic:
+    """Measures how long messages take to an agent that is well, beside some that are not."""
+
+    stack: Stack
+    api: Api
+    database: psycopg.AsyncConnection[Any]
+    fresh: str
+
+    async def lag(self, *, sick: bool) -> float:
+        """The 99th percentile of the seconds from when a message is sent to when the healthy agent has it.
+
+        Enabled anew, the breakers of the sick ones are closed: each round they have their chance to be in the way.
+        """
+        for name in AGENTS[1:]:
+            await self.api.call("PATCH", f"agents/{name}", {"enabled": sick})
+        await _until(lambda: self._at_rest(AGENTS if not sick else AGENTS[:1]))
+        file = self.stack.calls_of("healthy")
+        since = file.stat().st_size
+        sent: dict[tuple[str, int], float] = {}
+
+        async def send(agent: str, number: int) -> None:
+            user = f"{number % 50}-{self.fresh}"
+            began = time.monotonic()
+            message = await _send(self.api, f"{user}:{agent}", user, str(uuid4()))
+            if agent == "healthy":
+                sent[message["conversation"], message["seq"]] = began
+
+        rates = {"healthy": PER_SECOND} | ({"flaky": SICK_PER_SECOND, "hanging": SICK_PER_SECOND} if sick else {})
+        await asyncio.gather(
+            *(
+                _paced([_later(send, name, n) for n in range(round(rate * ROUND_SECONDS))], rate)
+                for name, rate in rates.items()
+            )
+        )
+        await _until(lambda: self._at_rest(AGENTS[:1]))
+        arrived = {(call.key, seq): call.at for call in reversed(list(read(file, since))) for seq in call.new}
+        lags = sorted(arrived[place] - began for place, began in sent.items())
+        return lags[math.ceil(len(lags) * 0.99) - 1]
+
+    async def _at_rest(self, agents: Sequence[str]) -> bool:
+        """Whether no call of these is under way or due."""
+        found = await self.database.execute(
+            "SELECT count(*) FROM agents_deliverystream"
+            " WHERE agent_id = ANY(%s) AND enabled AND (due_at IS NOT NULL OR lease_id IS NOT NULL)",
+            [list(agents)],
+        )
+        return await found.fetchone() == (0,)
+
+
 # Time.
 
 
@@ -296,6 +303,14 @@ async def _paced(calls: Sequence[Callable[[], Awaitable[Any]]], per_second: floa
             group.create_task(_awaited(call))
 
 
+async def _send(api: Api, key: str, user: str, text: str) -> dict[str, Any]:
+    """Send a message; once more if the server hung up, after some seconds without a request, as this one came."""
+    try:
+        return await api.send(key, user, text, client_id=text)
+    except aiohttp.ClientError:
+        return await api.send(key, user, text, client_id=text)
+
+
 async def _awaited(call: Callable[[], Awaitable[Any]]) -> None:
     await call()
 
@@ -304,4 +319,4 @@ async def _until(holds: Callable[[], Awaitable[bool]], within: float = 20.0) -> 
     """Wait until this holds; there is nothing to await: only the rows tell."""
     async with asyncio.timeout(within):
         while not await holds():
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # noqa: ASYNC110  # what is awaited is in other processes

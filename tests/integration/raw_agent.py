@@ -6,8 +6,8 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from agents.door.addresses import AddressRules
 from agents.door import Door, Patience
+from agents.door.addresses import AddressRules
 
 PATIENCE = 5.0
 """Seconds after which a test gives up waiting."""

@@ -99,7 +99,7 @@ class Talk:
             (uuid4(), self.id, row[0], row[0], sender_id, kind, text),
         )
         news = marking.News(self.id, row[0], sender_id, kind == "text", mentions)
-        return await marking.mark_due(connection, [news])
+        return (await marking.mark_due(connection, [news])).streams
 
     @sync_to_async
     def stream(self) -> DeliveryStream:

@@ -12,6 +12,7 @@ import pytest
 from django.conf import settings
 from prometheus_client import REGISTRY
 
+from agents import registration
 from conversations.append import Appended, AppendRequest
 from conversations.errors import (
     ClientIdReused,
@@ -25,7 +26,7 @@ from conversations.errors import (
 )
 from runtime import members
 from runtime.appender import Appender
-from runtime.batch import Committed, MembersCache
+from runtime.batch import Committed, MembersCache, commit_batch
 from runtime.core import Runtime
 from runtime.database import Pool, in_thread, make_pool
 from tests.integration.live import (
@@ -509,3 +510,18 @@ async def test_nobody_is_told_before_the_commit(pool: Pool) -> None:
     await append(appender, group.request(), group.request())
     assert [await task for task in seen] == [[1, 2]]
     await appender.stop(PATIENCE)
+
+
+async def test_an_append_that_concerns_no_agent_wakes_no_dispatcher(here: Runtime) -> None:
+    """In a pipeline Postgres says how many streams were marked when the pipeline is over."""
+    quiet, heard = unique(), unique()
+    await in_thread(members.create, quiet, "group", {"a": "member"}, make_participants=True)
+    agent_id = f"agent-{heard}"
+    await in_thread(registration.register_agent, agent_id, "http://127.0.0.1:9/")
+    await in_thread(members.create, heard, "group", {"a": "member", agent_id: "member"})
+    due = {}
+    for key in (quiet, heard):
+        async with here.pool.connection() as connection:
+            request = AppendRequest(key=key, sender_id="a", text="hi", privileged=True)
+            due[key] = (await commit_batch(connection, [request], MembersCache(10))).deliveries_due
+    assert due == {quiet: False, heard: True}

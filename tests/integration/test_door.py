@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from agents.door import Door, Head, Patience
-from agents.door.door import WRITE_BYTES
 from agents.door.addresses import AddressRules
+from agents.door.door import WRITE_BYTES
 from agents.errors import AddressBlocked, AgentUnreachable, AnswerInvalid, CallTimedOut
 from tests.integration.raw_agent import (
     CALM,

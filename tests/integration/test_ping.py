@@ -192,4 +192,4 @@ async def test_an_address_that_may_not_be_called_is_not(api: Client, url: str) -
 
 
 async def test_a_disabled_agent_can_be_tested(api: Client) -> None:
-    assert (await ping_at(api, answering(response()), enabled=False))["ok"]
+    assert (await ping_at(api, answering(response(b'{"text": ""}')), enabled=False))["ok"]

@@ -153,7 +153,7 @@ export class Conversation extends EventTarget {
     if (message.sender_id === this.me) this.outbox.arrived(message);
     if (outcome === "known") return;
     this.typing.set(message.sender_id, false);
-    this.runs.answered(message.sender_id);
+    this.runs.answered(message);
     this.#hasRead(message.sender_id, message.seq);
     if (!this.#open) this.log.trim(KEEP_CLOSED);
     this.#changed();

@@ -15,15 +15,16 @@ function createRun(run) {
   head.append(element("b", { class: "message-sender" }), element("span", { class: "badge" }, "agent"));
   const bubble = element("div", { class: "bubble" }, element("p", { class: "message-text" }));
   const stop = element("button", { type: "button", class: "link" });
-  const body = element("div", { class: "message-body" }, head, bubble, element("p", { class: "message-state" }, stop));
+  const body = element("div", { class: "message-body" }, head, bubble, element("p", { class: "message-state" }, element("span"), stop));
   const avatar = element("span", { class: "avatar", "aria-hidden": "true" });
   return element("article", { class: "message run", "data-run": run.run_id }, avatar, body);
 }
 
-function updateRun(node, { agent_id, text, stopping }, people) {
+function updateRun(node, { agent_id, text, note, stopping }, people) {
   dressAvatar(node.querySelector(".avatar"), agent_id, people.nameOf(agent_id), true);
   setText(node.querySelector(".message-sender"), people.nameOf(agent_id));
   setText(node.querySelector(".message-text"), text);
+  setText(node.querySelector(".message-state span"), note);
   node.classList.toggle("is-thinking", text === "");
   const stop = node.querySelector("button");
   setText(stop, stopping ? "Stopping" : "Stop");
