@@ -46,7 +46,7 @@ def test_an_agent_is_registered_read_changed_and_deleted(api: Client) -> None:
         "timeout_seconds": None,
         "enabled": True,
         "health": {
-            "state": "ok",
+            "state": "never_called",
             "failures": 0,
             "last_success_at": None,
             "last_failure_at": None,
@@ -294,7 +294,8 @@ def test_health_follows_what_became_of_calls(api: Client) -> None:
         *["2026-01-02T00:00:00.000000Z"] * 2,
     )
     closed = api.ok("POST", f"{path}/close-breaker")
-    assert (closed["state"], closed["failures"], closed["next_probe_at"]) == ("ok", 0, None)
+    # Until a call succeeds, nobody knows that it does.
+    assert (closed["state"], closed["failures"], closed["next_probe_at"]) == ("failing", 0, None)
 
 
 def test_disabling_and_another_url_say_so_in_the_health(api: Client) -> None:
@@ -306,7 +307,7 @@ def test_disabling_and_another_url_say_so_in_the_health(api: Client) -> None:
     assert api.ok("PATCH", path, {"enabled": True})["health"]["disabled_reason"] == ""
     rows.update(failures=12, opened_at=timezone.now(), probe_at=timezone.now())
     assert api.ok("PATCH", path, {"display_name": "x"})["health"]["state"] == "open"
-    assert api.ok("PATCH", path, {"url": "http://127.0.0.1:9/other"})["health"]["state"] == "ok"
+    assert api.ok("PATCH", path, {"url": "http://127.0.0.1:9/other"})["health"]["state"] == "never_called"
 
 
 # What is forgotten.

@@ -45,7 +45,7 @@ def test_one_is_made_read_changed_and_deleted(api: Client) -> None:
             "enabled": True,
         }.items()
     )
-    assert (made["health"]["state"], len(made["secrets"])) == ("ok", 1)
+    assert (made["health"]["state"], len(made["secrets"])) == ("never_called", 1)
     assert api.ok("GET", path) == made
     changes = {"url": f"{URL}/2", "description": "", "enabled": False, "timeout_seconds": 5, "debounce_ms": 1}
     changed = api.ok("PATCH", path, changes)
