@@ -10,7 +10,7 @@ _SECRET: Final = frozenset({"authorization", "cookie", "set-cookie", "proxy-auth
 def request_text(
     url: str, headers: Mapping[str, str], custom: Collection[str], body: bytes, limit: int
 ) -> str:
-    """`POST <url>`, the headers, an empty line, and up to `limit` bytes of the body.
+    """`POST <url>`, the headers (names in lower case), an empty line, and up to `limit` bytes of the body.
 
     Values of custom headers and of keys are hidden.
     """
@@ -24,8 +24,6 @@ def answer_text(status: int, headers: Mapping[str, str], body: bytes, limit: int
 
 
 def _text(first: str, headers: Mapping[str, str], hidden: Collection[str], body: bytes, limit: int) -> str:
-    lines = [
-        f"{name}: {HIDDEN if name.lower() in hidden else value}"[:1_000] for name, value in headers.items()
-    ]
+    lines = [f"{name}: {HIDDEN if name in hidden else value}"[:1_000] for name, value in headers.items()]
     shown = body[:limit].decode(errors="replace")
     return "\n".join([first[:2_100], *lines[:64], "", shown])

@@ -3,12 +3,13 @@ statement."""
 
 import asyncio
 import logging
+from time import monotonic
 
 import psycopg
 from django.conf import settings
 
 from agents import store
-from agents.breaker import Breaker, note_outcomes
+from agents.breaker import NOTE_EVERY_SECONDS, Breaker, note_outcomes
 from agents.calls import Finish
 from observability import metrics
 from runtime.database import Connection, Pool
@@ -29,6 +30,8 @@ class Acknowledger:
         self._outage = Outage("the outcome of agent calls")
         config = settings.FLEETLM
         self._breaker = Breaker(config.breaker_failures, config.breaker_pause)
+        # When this process last noted a success of an endpoint that has not failed here since.
+        self._noted_well: dict[int, float] = {}
 
     async def finish(self, finish: Finish) -> float | None:
         """Give a stream back; returns after the commit with the seconds until it is due again.
@@ -72,6 +75,8 @@ class Acknowledger:
         In two transactions: whoever changes an endpoint locks it before its streams, and so must the breaker.
         """
         due = await store.finish(connection, finishes)
+        if not self._news(finishes):
+            return due
         async with connection.transaction():
             opened, closed = await note_outcomes(connection, finishes, due.keys(), self._breaker)
         for change, endpoint_ids in (("opened", opened), ("closed", closed)):
@@ -79,6 +84,22 @@ class Acknowledger:
                 metrics.BREAKERS.labels(change).inc(len(endpoint_ids))
                 logger.warning("Breaker %s of endpoints %s", change, sorted(endpoint_ids))
         return due
+
+    def _news(self, finishes: list[Finish]) -> bool:
+        """Whether there is anything to note: a failure, or an endpoint that was not lately noted as well."""
+        now = monotonic()
+        news = False
+        for finish in finishes:
+            if finish.attempt is None:
+                continue
+            endpoint_id = finish.stream.endpoint_id
+            if finish.attempt.failed:
+                self._noted_well.pop(endpoint_id, None)
+                news = True
+            elif now - self._noted_well.get(endpoint_id, -NOTE_EVERY_SECONDS) >= NOTE_EVERY_SECONDS:
+                self._noted_well[endpoint_id] = now
+                news = True
+        return news
 
     def _answer(
         self,

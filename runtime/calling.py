@@ -1,20 +1,22 @@
 """One HTTP call: the guarded door, how long it may take, and what the log keeps of it. For agents and subscriptions."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from time import perf_counter
 from typing import Any, Protocol
 
 from cryptography.fernet import InvalidToken
 from django.conf import settings
+from prometheus_client import Counter, Histogram
 
 from agents import heads
 from agents.calls import AttemptRecord, ClaimedStream
 from agents.dialects import Request
-from agents.door import AddressRules, Answer, Door, Patience
+from agents.door import AddressRules, Answer, Door, Head, Patience
 from agents.errors import CallError
 from agents.secrets import Private, SealedSecret, open_private, open_secrets
 from observability import metrics
@@ -91,22 +93,20 @@ class Exchange:
     request: str = ""
     response: str = ""
     _body: bytearray = field(default_factory=bytearray)
-    _head: tuple[int, dict[str, str]] | None = None
+    _head: Head | None = None
 
-    @asynccontextmanager
-    async def post(
-        self, door: Door, request: Request, custom_headers: Mapping[str, str], patience: Patience | None
-    ) -> AsyncIterator[Answer]:
-        """Post through the door, and note what goes out and comes in. Raises `CallError`."""
+    def sends(self, request: Request, custom_headers: Mapping[str, str]) -> None:
+        """This goes out. The values of custom headers are not kept."""
         limit = settings.FLEETLM.attempt_body_bytes
         if limit:
             self.request = heads.request_text(
                 request.url, request.headers, custom_headers, request.body, limit
             )
-        async with door.call(request.url, request.headers, request.body, patience=patience) as answer:
-            self.status = answer.head.status
-            self._head = answer.head.status, dict(answer.head.headers)
-            yield answer
+
+    def receives(self, head: Head) -> None:
+        """An answer has begun."""
+        self.status = head.status
+        self._head = head
 
     def note(self, data: bytes) -> None:
         """Bytes of the answer's body have come."""
@@ -121,11 +121,11 @@ class Exchange:
     def record(self, stream: ClaimedStream, outcome: str, error: str = "") -> AttemptRecord:
         """The call is over: what the log keeps, counted in the metrics too."""
         seconds = perf_counter() - self.started
-        metrics.DELIVERIES.labels(stream.endpoint_name, outcome).inc()
-        metrics.DELIVERY_SECONDS.labels(stream.endpoint_name).observe(seconds)
+        _deliveries(stream.endpoint_name, outcome).inc()
+        _delivery_seconds(stream.endpoint_name).observe(seconds)
         limit = settings.FLEETLM.attempt_body_bytes
         if self._head is not None and limit:
-            self.response = heads.answer_text(*self._head, bytes(self._body), limit)
+            self.response = heads.answer_text(self._head.status, self._head.headers, bytes(self._body), limit)
         return AttemptRecord(
             outcome=outcome,
             status=self.status,
@@ -134,6 +134,16 @@ class Exchange:
             request=self.request,
             response=self.response,
         )
+
+
+@lru_cache(maxsize=10_000)
+def _deliveries(endpoint: str, outcome: str) -> Counter:
+    return metrics.DELIVERIES.labels(endpoint, outcome)
+
+
+@lru_cache(maxsize=10_000)
+def _delivery_seconds(endpoint: str) -> Histogram:
+    return metrics.DELIVERY_SECONDS.labels(endpoint)
 
 
 class Stop:
@@ -150,8 +160,8 @@ class Stop:
             if self._task is not None:
                 self._task.cancel()
 
-    @asynccontextmanager
-    async def listening(self) -> AsyncIterator[None]:
+    @contextmanager
+    def listening(self) -> Iterator[None]:
         """What runs inside can be ended; it then raises `Stopped`."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # a coroutine runs in one

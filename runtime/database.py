@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 LOCK_TIMEOUT_MS = 5_000
 STATEMENT_TIMEOUT_MS = 15_000
+IDLE_TRANSACTION_TIMEOUT_MS = 4_000
+"""Who is held still in the middle of a transaction loses it, before those who wait for its locks give up."""
 
 set_json_loads(orjson.loads)
 
@@ -58,7 +60,8 @@ def make_pool(size: int | None = None) -> Pool:
             "context": _adapters,
             "prepare_threshold": 2,
             "connect_timeout": 5,
-            "options": f"-c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS} -c TimeZone=UTC",
+            "options": f"-c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS} "
+            f"-c idle_in_transaction_session_timeout={IDLE_TRANSACTION_TIMEOUT_MS} -c TimeZone=UTC",
         },
         min_size=2,
         max_size=size or settings.FLEETLM.database_pool,

@@ -65,7 +65,7 @@ class Courier:
         )
         talk = _Talk(self._door, self._limits, exchange, run)
         try:
-            async with stop.listening():
+            with stop.listening():
                 drafts = await talk.hold(stream, self._written(stream, brief, new_from_seq))
             seq = await self._answers.store(stream, _marked(drafts or (), stream.run_id))
         except Stopped:
@@ -151,9 +151,11 @@ class _Talk:
         span = _tracer.start_span("agent call", kind=trace.SpanKind.CLIENT)
         try:
             request.headers.update(trace_headers(span, stream.call_id, stream.run_id))
-            async with self.exchange.post(
-                self._door, request, call.custom_headers, patience_for(stream)
+            self.exchange.sends(request, call.custom_headers)
+            async with self._door.call(
+                request.url, request.headers, request.body, patience=patience_for(stream)
             ) as answer:
+                self.exchange.receives(answer.head)
                 try:
                     self._reader = reader = dialect.reader(answer.head, self._limits, call)
                 except CallError:

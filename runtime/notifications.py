@@ -35,7 +35,7 @@ class Notifier:
             return Finish(stream, Ending.DELIVERED)
         exchange = Exchange()
         try:
-            async with stop.listening():
+            with stop.listening():
                 await self._post(stream, exchange, body, now)
         except Stopped:
             return Finish(stream, Ending.DELIVERED, attempt=exchange.record(stream, stop.reason))
@@ -58,9 +58,9 @@ class Notifier:
                 **trace_headers(span, stream.call_id, stream.run_id),
             }
             request = Request(stream.url, headers, body)
-            async with exchange.post(
-                self._door, request, keys.private.headers, patience_for(stream)
-            ) as answer:
+            exchange.sends(request, keys.private.headers)
+            async with self._door.call(stream.url, headers, body, patience=patience_for(stream)) as answer:
+                exchange.receives(answer.head)
                 if not 200 <= answer.head.status < 300:
                     await exchange.note_refusal(answer)
                     raise CallRefused(

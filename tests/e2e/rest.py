@@ -26,7 +26,8 @@ class Api:
         self._http = aiohttp.ClientSession(
             headers=self._headers,
             timeout=aiohttp.ClientTimeout(total=30),
-            connector=aiohttp.TCPConnector(limit=0),
+            # Shorter than the server's: a connection that it gives up is not used again.
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=3),
         )
         return self
 

@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -197,7 +198,7 @@ class Stack:
             self._add(
                 f"web{number}",
                 ["manage.py", "serve"],
-                lambda url=url: _is_ready(url),
+                partial(_is_ready, url),
                 PORT=str(port),
                 FLEETLM_LOG_LEVEL="WARNING",
             )
@@ -314,7 +315,7 @@ def _new_stack() -> Iterator[Stack]:
 @contextlib.contextmanager
 def whole_stack(*, own_postgres: bool = False) -> Iterator[Stack]:
     """Everything, without keys (`FLEETLM_AUTH=open`); on this run's Postgres, or on one of its own that loses nothing."""
-    with _stack_with_engines(own_postgres=own_postgres) as stack:
+    with _stack_with_engines({}, own_postgres=own_postgres) as stack:
         stack.add_web(2)
         stack.add_dispatcher()
         stack.add_agent()
@@ -325,14 +326,14 @@ def whole_stack(*, own_postgres: bool = False) -> Iterator[Stack]:
 @contextlib.contextmanager
 def plain_stack(**settings: str) -> Iterator[Stack]:
     """One web process, without keys, with these settings; what else it needs, a test adds itself."""
-    with _stack_with_engines(**settings) as stack:
+    with _stack_with_engines(settings) as stack:
         stack.add_web(1)
         stack.await_work()
         yield stack
 
 
 @contextlib.contextmanager
-def _stack_with_engines(*, own_postgres: bool = False, **settings: str) -> Iterator[Stack]:
+def _stack_with_engines(settings: Mapping[str, str], *, own_postgres: bool = False) -> Iterator[Stack]:
     """A stack of the engines alone: a Valkey of its own, and a migrated database."""
     with _new_stack() as stack:
         directory = stack.directory
@@ -345,7 +346,7 @@ def _stack_with_engines(*, own_postgres: bool = False, **settings: str) -> Itera
         else:
             database_url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{directory.name}").geturl()
         postgres.create_database(database_url)
-        stack.environment = environment(directory, "open", database_url, cache.url) | settings
+        stack.environment = environment(directory, "open", database_url, cache.url) | dict(settings)
         stack.manage("migrate", "--verbosity", "0")
         yield stack
 

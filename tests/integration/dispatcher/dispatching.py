@@ -155,7 +155,7 @@ class Talk:
     async def until_async(self, look: Callable[[], Awaitable[int]], condition: Callable[[int], bool]) -> None:
         """Return when what one looks at is as it should be."""
         async with asyncio.timeout(PATIENCE):
-            while not condition(await look()):
+            while not condition(await look()):  # noqa: ASYNC110  # only the rows tell
                 await asyncio.sleep(0.005)
 
     async def until(self, condition: Callable[[DeliveryStream], bool]) -> DeliveryStream:
