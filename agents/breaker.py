@@ -72,13 +72,18 @@ FROM placed WHERE s.id = placed.id
 """
 
 # The first entry of `stream_blocked` for each endpoint whose probe is due: the stream that would be given up first.
+# One that another dispatcher has just brought, and perhaps taken, is left to it.
 BRING_PROBES = """
-UPDATE agents_deliverystream s SET due_at = now()
-FROM agents_endpoint e
-CROSS JOIN LATERAL (
-  SELECT id FROM agents_deliverystream WHERE endpoint_id = e.id AND blocked ORDER BY due_at LIMIT 1
-) first
-WHERE e.probe_at <= now() AND e.enabled AND s.id = first.id AND s.due_at > now()
+WITH first AS MATERIALIZED (
+  SELECT s.id FROM agents_endpoint e
+  CROSS JOIN LATERAL (
+    SELECT id FROM agents_deliverystream WHERE endpoint_id = e.id AND blocked ORDER BY due_at LIMIT 1
+  ) one
+  JOIN agents_deliverystream s ON s.id = one.id
+  WHERE e.probe_at <= now() AND e.enabled AND s.blocked AND s.due_at > now()
+  FOR NO KEY UPDATE OF s SKIP LOCKED
+)
+UPDATE agents_deliverystream s SET due_at = now() FROM first WHERE s.id = first.id
 """
 
 
@@ -138,7 +143,7 @@ def _by_endpoint(
     successes: set[int] = set()
     failures: dict[int, tuple[int, str]] = {}
     for finish in finishes:
-        if finish.attempt is None or finish.stream.id not in held:
+        if finish.attempt is None or finish.attempt.ended_early or finish.stream.id not in held:
             continue
         endpoint_id = finish.stream.endpoint_id
         in_a_row, error = failures.get(endpoint_id, (0, ""))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db.models import F, Max, QuerySet
+from django.db.models import F, Max, Q, QuerySet
 from django.utils import timezone
 
 from agents import operations, stream_queries
@@ -88,7 +88,8 @@ def retry(endpoint: Endpoint) -> int:
 
 def skip(endpoint: Endpoint) -> int:
     """Give up the call of every parked stream, and go on with what came after it; returns how many."""
-    pending = stream_queries.parked(endpoint).filter(call_seq__gt=F("cursor"))
+    of_a_call = Q(call_seq__gt=F("cursor")) | Q(replay_to__isnull=False)
+    pending = stream_queries.parked(endpoint).filter(of_a_call)
     count = 0
     for stream in _each(pending):
         operations.skip(stream)

@@ -8,8 +8,11 @@ from uuid import UUID
 
 from agents.secrets import SealedSecret
 
-SUCCESSES: Final = frozenset({"answered", "accepted", "cancelled", "interrupted"})
-"""Outcomes that move the cursor."""
+SUCCESSES: Final = frozenset({"answered", "accepted"})
+"""Outcomes that show that an endpoint is well."""
+
+ENDED_EARLY: Final = frozenset({"cancelled", "interrupted"})
+"""Outcomes of calls that were ended from here: they say nothing of the endpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,8 @@ class ClaimedStream:
     first_failed_at: datetime | None
     waiting_seconds: float | None
     """Since the oldest news that the call carries."""
+    behind: bool
+    """Whether there was more in the log than the call carries: it is a retry, a replay, or one of several."""
     agent_id: str | None
     endpoint_id: int
     endpoint_name: str
@@ -40,6 +45,8 @@ class ClaimedStream:
     context_messages: int | None
     context_tokens: int | None
     interruptible: bool
+    """Whether news end the call. They never end one that is behind: it has been waited for."""
+    max_in_flight: int | None
     timeout_seconds: float | None
     secrets: list[SealedSecret]
     sealed: str
@@ -71,7 +78,12 @@ class AttemptRecord:
     @property
     def failed(self) -> bool:
         """Whether the call is to be made again."""
-        return self.outcome not in SUCCESSES
+        return self.outcome not in SUCCESSES and not self.ended_early
+
+    @property
+    def ended_early(self) -> bool:
+        """Whether a person or a new message ended the call."""
+        return self.outcome in ENDED_EARLY
 
 
 class Ending(StrEnum):

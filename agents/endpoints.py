@@ -70,10 +70,13 @@ def close_breaker(endpoint_id: int) -> None:
 
 
 @transaction.atomic
-def disable(endpoint_id: int, reason: str) -> None:
-    """Make no more calls there until an operator enables it again; its streams keep their cursors."""
+def disable(endpoint_id: int, reason: str, *, url: str) -> None:
+    """Make no more calls there until an operator enables it again; its streams keep their cursors.
+
+    Nothing happens if it has moved away from `url` meanwhile: that is where the reason came from.
+    """
     endpoint = Endpoint.objects.select_for_update(no_key=True).filter(id=endpoint_id, enabled=True).first()
-    if endpoint is not None:
+    if endpoint is not None and endpoint.url == url:
         endpoint.disabled_reason = reason[:200]
         change(endpoint, {"enabled": False}, {})
 

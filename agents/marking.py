@@ -16,8 +16,9 @@ DEBOUNCES = 10
 """A burst that does not end is delivered after so many times the debounce."""
 
 # Streams of subscriptions come to be with the first message that concerns them. The index of subscriptions is
-# all that is read where there are none; the next message finds the stream by the unique pair's index. The lock keeps a
-# subscription from being deleted before this commits, when its foreign key would fail the append.
+# all that is read where there are none; the next message finds the stream by the unique pair's index. The lock, in id
+# order, keeps a subscription from being deleted before this commits, when its foreign key would fail the append, and from
+# being enabled or disabled, which the new stream would not follow.
 OPEN_SUBSCRIBED = """
 INSERT INTO agents_deliverystream
   (endpoint_id, conversation_id, enabled, handed_over, trigger, cursor, wanted_seq, attempts, blocked, park_reason,
@@ -35,7 +36,8 @@ WHERE e.event <> '' AND (e.event = 'inbox.updated' OR NOT %(inbox_only)s)
     SELECT FROM conversations_membership m WHERE m.conversation_id = c.id AND m.participant_id = e.participant_id))
   AND NOT EXISTS (
     SELECT FROM agents_deliverystream s WHERE s.conversation_id = c.id AND s.endpoint_id = e.id)
-FOR KEY SHARE OF e
+ORDER BY e.id
+FOR SHARE OF e
 ON CONFLICT (conversation_id, endpoint_id) DO NOTHING
 """
 

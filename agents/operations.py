@@ -65,7 +65,16 @@ def close_streams(conversation_id: int, participant_ids: Collection[str]) -> Non
     A call under way finds its lease gone.
     """
     streams = DeliveryStream.objects.filter(conversation_id=conversation_id)
-    streams.filter(Q(agent_id__in=participant_ids) | Q(endpoint__participant_id__in=participant_ids)).delete()
+    theirs = Q(agent_id__in=participant_ids) | Q(endpoint__participant_id__in=participant_ids)
+    lock_in_order(streams.filter(theirs)).delete()
+
+
+def delete_endpoints(endpoints: QuerySet[Endpoint]) -> None:
+    """Take endpoints and their streams away. Locked like everywhere: endpoints before streams, each in id order."""
+    # Against the share lock by which an append makes a stream of a subscription (`agents/marking.py`).
+    ids = list(endpoints.select_for_update().order_by("id").values_list("id", flat=True))
+    lock_in_order(DeliveryStream.objects.filter(endpoint_id__in=ids))
+    Endpoint.objects.filter(id__in=ids).delete()
 
 
 def hand_over(conversation: Conversation, *, to_person: bool) -> None:

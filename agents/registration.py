@@ -8,7 +8,7 @@ from typing import Any
 from django.db import transaction
 
 from agents import endpoints, operations, secrets, signing
-from agents.models import AgentEndpoint, DeliveryStream
+from agents.models import AgentEndpoint
 from conversations.errors import Conflict
 from conversations.models import Conversation, Participant
 from conversations.rules import check_id
@@ -122,6 +122,6 @@ def delete_agent(agent_id: str) -> None:
     """Take the endpoint and its streams away: the agent is called no more. The participant, its memberships
     and its messages stay, so that it can speak by REST and be registered again. Raises `NotFound`.
     """
-    endpoint = endpoints.found(AgentEndpoint.objects.select_for_update().filter(agent_id=agent_id), agent_id)
-    operations.lock_in_order(DeliveryStream.objects.filter(endpoint_id=endpoint.id))
-    endpoint.delete()
+    found = AgentEndpoint.objects.filter(agent_id=agent_id)
+    endpoints.found(found.select_for_update(), agent_id)
+    operations.delete_endpoints(found)

@@ -20,16 +20,21 @@ Connection = AsyncConnection[tuple[Any, ...]]
 ERROR_CHARACTERS = 500
 
 # A range scan of `stream_due`, which holds due streams only, stopped by the limit; what others have locked is
-# skipped. An endpoint takes its next place only if it then holds no more than are left, and no more than it may.
+# skipped. An endpoint takes its next place only if it then holds no more than are left, and no more than it may;
+# one that has all its places is stepped over, so that the others come into the limit.
 # Where its breaker is open, one stream is let through when a probe is due, and those that would be given up
-# have their last try; the others are set aside until the breaker closes, each touched once. The upper seq is
-# fixed here, at the first attempt, from the same snapshot that showed the stream as due. `due_at` becomes the
-# end of the lease.
+# have their last try; the others are set aside until the breaker closes, each touched once. The endpoint is locked
+# meanwhile: who closes its breaker waits, and then sees them all. If it is being changed right now, its streams
+# are left for the next look. The upper seq is fixed here, at the first attempt, from the same snapshot that showed
+# the stream as due. `due_at` becomes the end of the lease.
 CLAIM_DUE_STREAMS = """
 WITH due AS MATERIALIZED (
   SELECT s.id, s.endpoint_id, s.due_at, s.first_failed_at
   FROM agents_deliverystream s
   WHERE s.due_at <= now() AND s.enabled AND NOT s.handed_over AND s.endpoint_id <> ALL(%(full)s::bigint[])
+    AND s.endpoint_id <> ALL(ARRAY(
+      SELECT e.id FROM unnest(%(endpoint_ids)s::bigint[], %(held)s::int[]) AS busy (id, held)
+      JOIN agents_endpoint e USING (id) WHERE busy.held >= e.max_in_flight))
   ORDER BY s.due_at LIMIT %(limit)s
 ), judged AS MATERIALIZED (
   SELECT due.*, e.max_in_flight, coalesce(busy.held, 0) AS held,
@@ -44,18 +49,21 @@ WITH due AS MATERIALIZED (
   SELECT id, endpoint_id, open, open AND NOT last_try AND NOT (probe AND place = 1) AS set_aside
   FROM placed
   WHERE held + place <= least(%(limit)s - place + 1, coalesce(max_in_flight, %(limit)s)) OR (open AND NOT last_try)
+), gated AS MATERIALIZED (
+  SELECT e.id FROM agents_endpoint e
+  WHERE e.id IN (SELECT endpoint_id FROM chosen WHERE open) AND e.opened_at IS NOT NULL
+  FOR NO KEY UPDATE SKIP LOCKED
 ), mine AS MATERIALIZED (
   SELECT s.id, chosen.endpoint_id, chosen.open, chosen.set_aside, s.lease_id AS lost_lease, s.run_id AS lost_run,
          s.cancel_run_id
   FROM chosen JOIN agents_deliverystream s ON s.id = chosen.id
   WHERE s.due_at <= now() AND s.enabled AND NOT s.handed_over
+    AND (NOT chosen.open OR chosen.endpoint_id IN (SELECT id FROM gated))
   FOR NO KEY UPDATE OF s SKIP LOCKED
 ), probing AS (
   UPDATE agents_endpoint e
   SET probe_at = now() + e.probe_pause * 2 * interval '1 second', probe_pause = least(e.probe_pause * 2, %(probe_pause_max)s)
-  WHERE e.opened_at IS NOT NULL AND e.id IN (
-    SELECT e.id FROM agents_endpoint e WHERE e.id IN (SELECT endpoint_id FROM mine WHERE open AND NOT set_aside)
-    FOR NO KEY UPDATE SKIP LOCKED)
+  WHERE e.id IN (SELECT endpoint_id FROM mine WHERE open AND NOT set_aside)
 ), aside AS (
   UPDATE agents_deliverystream s
   SET blocked = true, lease_id = NULL, run_id = NULL, first_failed_at = coalesce(s.first_failed_at, now()),
@@ -69,9 +77,10 @@ SET lease_id = %(lease_id)s,
     blocked = false,
     call_id = coalesce(s.call_id, gen_random_uuid()),
     call_seq = coalesce(s.call_seq, CASE
-      WHEN s.replay_to IS NOT NULL THEN least(s.replay_to, s.replay_cursor + %(new_messages)s)
       WHEN e.event = 'inbox.updated' THEN s.wanted_seq
-      ELSE least(c.last_seq, s.cursor + CASE WHEN e.event = '' THEN %(new_messages)s ELSE %(event_messages)s END)
+      ELSE least(coalesce(s.replay_to, c.last_seq),
+                 coalesce(s.replay_cursor, s.cursor)
+                   + CASE WHEN e.event = '' THEN %(new_messages)s ELSE %(event_messages)s END)
     END),
     attempts = s.attempts + 1
 FROM mine, agents_endpoint e, conversations_conversation c
@@ -80,18 +89,19 @@ RETURNING s.id, s.lease_id, coalesce(s.replay_cursor, s.cursor) AS done, s.call_
   CASE WHEN mine.lost_lease IS NOT NULL THEN mine.lost_run END AS lost_run,
   mine.lost_lease IS NOT NULL AND coalesce(mine.cancel_run_id = mine.lost_run, false) AS lost_run_cancelled,
   s.attempts, s.first_failed_at, extract(epoch FROM now() - s.waiting_since)::float8 AS waiting,
-  s.agent_id, s.endpoint_id,
+  s.call_seq < c.last_seq AS behind, s.agent_id, s.endpoint_id,
   coalesce(s.agent_id, 'subscription-' || e.public_id) AS name, e.url, e.dialect, e.options, e.context_messages,
-  e.context_tokens, e.while_running = 'interrupt' AS interruptible, e.timeout_seconds, e.secrets, e.sealed, e.event,
+  e.context_tokens, e.while_running = 'interrupt' AND s.call_seq >= c.last_seq AS interruptible, e.max_in_flight,
+  e.timeout_seconds, e.secrets, e.sealed, e.event,
   e.participant_id, e.message_kinds, c.id AS conversation_id, c.key, c.kind, c.epoch
 )
 SELECT aside.count, claimed.* FROM (SELECT count(*) FROM aside) aside LEFT JOIN claimed ON true
 """
 
-# The first entry of `stream_due`.
+# The first entry of `stream_due` that a claim would take: one that came to rest while its dispatcher died is none.
 NEXT_DUE = """
 SELECT extract(epoch FROM due_at - now())::float8 FROM agents_deliverystream
-WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1
+WHERE due_at IS NOT NULL AND enabled AND NOT handed_over ORDER BY due_at LIMIT 1
 """
 
 # Probes of the primary key, the locks in id order. An append that holds one of the rows is waited for, and the
@@ -157,14 +167,19 @@ UPDATE agents_deliverystream s SET due_at = now() + %(lease_seconds)s * interval
 FROM held WHERE s.id = held.id RETURNING s.id
 """
 
+# What someone has cancelled keeps its lease, which has run out: whoever claims it then sees that and ends it.
 RELEASE = f"""{_HELD}
-UPDATE agents_deliverystream s SET due_at = now(), lease_id = NULL, run_id = NULL, attempts = s.attempts - 1
+UPDATE agents_deliverystream s
+SET due_at = CASE WHEN s.enabled AND NOT s.handed_over THEN now() END,
+    lease_id = CASE WHEN s.cancel_run_id = s.run_id THEN s.lease_id END,
+    run_id = CASE WHEN s.cancel_run_id = s.run_id THEN s.run_id END,
+    attempts = s.attempts - 1
 FROM held WHERE s.id = held.id
 """
 
 # Probes of the primary key for the calls under way that someone may want to end.
 WANTED_TO_END = """
-SELECT s.id, s.cancel_run_id IS NOT NULL, s.wanted_seq > s.call_seq
+SELECT s.id, coalesce(s.cancel_run_id = s.run_id, false), s.wanted_seq > s.call_seq
 FROM agents_deliverystream s
 JOIN unnest(%(stream_ids)s::bigint[], %(lease_ids)s::uuid[]) AS held (id, lease_id) USING (id, lease_id)
 WHERE s.cancel_run_id = s.run_id OR s.wanted_seq > s.call_seq

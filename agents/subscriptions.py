@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import transaction
 
 from agents import endpoints, operations, secrets, signing
-from agents.models import DeliveryStream, Subscription
+from agents.models import Subscription
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,6 @@ def _locked(subscription_id: UUID) -> Subscription:
 @transaction.atomic
 def unsubscribe(subscription_id: UUID) -> None:
     """Tell it nothing more, and forget what it was told. Raises `NotFound`."""
-    # Against the key share lock by which an append makes a stream of it (`agents/marking.py`).
-    rows = Subscription.objects.select_for_update().filter(public_id=subscription_id)
-    subscription = endpoints.found(rows, str(subscription_id))
-    operations.lock_in_order(DeliveryStream.objects.filter(endpoint_id=subscription.id))
-    subscription.delete()
+    found = Subscription.objects.filter(public_id=subscription_id)
+    endpoints.found(found.select_for_update(), str(subscription_id))
+    operations.delete_endpoints(found)

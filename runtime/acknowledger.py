@@ -90,7 +90,7 @@ class Acknowledger:
         now = monotonic()
         news = False
         for finish in finishes:
-            if finish.attempt is None:
+            if finish.attempt is None or finish.attempt.ended_early:
                 continue
             endpoint_id = finish.stream.endpoint_id
             if finish.attempt.failed:

@@ -53,7 +53,8 @@ class Courier:
         if new_from_seq is None or stream.lost_run_cancelled:
             return Finish(stream, Ending.DELIVERED)
         limit = self._config.agent_loop_limit
-        if limit and brief.agents_in_a_row >= limit:
+        # What is behind is catching up: that ends by itself, and what is held would be as far behind again.
+        if limit and brief.agents_in_a_row >= limit and not stream.behind:
             await self._pause_loop(stream, brief)
             return Finish(stream, Ending.HOLD)
         return await self._call(stream, brief, new_from_seq, stop)
@@ -102,7 +103,13 @@ class Courier:
         )
 
     async def _stopped(self, stream: ClaimedStream, talk: "_Talk", reason: str) -> Finish:
-        """Someone ended the call: what was said is kept, marked, and the call is not made again."""
+        """Someone ended the call: what was said is kept, marked, and the call is not made again.
+
+        If news ended it before any answer came, nobody knows what the agent has got: the next call brings all of it.
+        """
+        if reason == "interrupted" and talk.exchange.status is None:
+            talk.run.cancelled(None)
+            return Finish(stream, Ending.HOLD, attempt=talk.exchange.record(stream, reason))
         said = talk.said()
         drafts = _marked((said,), stream.run_id, reason) if said is not None else ()
         seq = await self._answers.store(stream, drafts)
@@ -112,7 +119,9 @@ class Courier:
     async def _failed(self, stream: ClaimedStream, exchange: Exchange, run: Run, error: CallError) -> Finish:
         attempt = exchange.record(stream, error.outcome, str(error))
         if error.status == GONE:
-            await in_thread(endpoints.disable, stream.endpoint_id, "The agent answered 410 Gone.")
+            await in_thread(
+                endpoints.disable, stream.endpoint_id, "The agent answered 410 Gone.", url=stream.url
+            )
         retry_in = next_retry(stream, error)
         run.failed(str(error), retry=retry_in is not None)
         if retry_in is not None:

@@ -133,8 +133,8 @@ class Dispatcher:
                 await self._start(connection, streams)
         self._backlog = len(streams) == free or (next_due is not None and next_due <= 0)
         self._freed = 0
-        if set_aside:
-            return 0
+        if set_aside or (streams and next_due is not None and next_due <= 0):
+            return 0  # those that came first have had their share: look at the others
         if next_due is None or next_due <= 0:
             return self._config.dispatch_poll
         return min(next_due + 0.001, self._config.dispatch_poll)
@@ -150,6 +150,8 @@ class Dispatcher:
         for stream in streams:
             if stream.waiting_seconds is not None and stream.attempt == 1:
                 metrics.DELIVERY_LAG_SECONDS.observe(stream.waiting_seconds)
+            if (lost := self._in_flight.get(stream.id)) is not None:
+                lost.give_up()  # its lease has run out: one stream, one call
             entry = _InFlight(stream, now)
             call = self._deliver(entry, found[stream.id])
             entry.task = asyncio.create_task(call, name=f"delivery-{stream.id}")
@@ -177,7 +179,8 @@ class Dispatcher:
             logger.error("A delivery of stream %d broke", entry.stream.id, exc_info=error)
         # A claim for every place that becomes free would cost more than it brings: gather some.
         self._freed += 1
-        if self._backlog and (self._freed >= self._config.dispatch_in_flight // 4 or not self._in_flight):
+        enough = self._freed >= self._config.dispatch_in_flight // 4 or not self._in_flight
+        if self._backlog and (enough or entry.stream.max_in_flight is not None):
             self._wake.set()
 
     async def _renew_leases(self) -> None:

@@ -13,8 +13,8 @@ from runtime.appender import Appender
 from runtime.batch import Committed
 from runtime.database import Pool, in_thread
 from runtime.inbox_server import InboxServer
+from runtime.pages import encode
 from runtime.publisher import Publisher
-from runtime.session import encode
 from runtime.sessions import Sessions
 
 DISPATCH = "dispatch"

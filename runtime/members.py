@@ -11,6 +11,7 @@ from django.db import transaction
 
 import inbox.store
 from agents import operations
+from agents.models import Endpoint
 from conversations import rules, store
 from conversations.errors import InvalidRequest, ParticipantNotFound
 from conversations.models import Conversation, Participant
@@ -130,6 +131,7 @@ def delete_participant(participant_id: str) -> list[str]:
     participant = Participant.objects.filter(id=participant_id).first()
     if participant is None:
         raise ParticipantNotFound(participant_id=participant_id)
+    operations.delete_endpoints(Endpoint.objects.filter(agent_id=participant_id))
     participant.delete()
     for key in keys:
         conversation = store.lock_conversation(key)

@@ -42,7 +42,9 @@ class Notifier:
         except CallError as error:
             attempt = exchange.record(stream, error.outcome, str(error))
             if error.status == GONE:
-                await in_thread(endpoints.disable, stream.endpoint_id, "The subscriber answered 410 Gone.")
+                await in_thread(
+                    endpoints.disable, stream.endpoint_id, "The subscriber answered 410 Gone.", url=stream.url
+                )
             retry_in = next_retry(stream, error)
             ending = Ending.PARK if retry_in is None else Ending.RETRY
             return Finish(stream, ending, retry_in, attempt)

@@ -10,7 +10,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
-from itertools import accumulate
 from typing import Any
 from uuid import UUID
 
@@ -19,11 +18,11 @@ from django.conf import settings
 
 from agents import run_queries
 from conversations import queries
-from conversations.append import Message, message_as_dict
 from observability import metrics
 from runtime.database import Pool
 from runtime.live_runs import LiveRuns
 from runtime.outage import DATABASE_AWAY, Outage
+from runtime.pages import encode
 from runtime.partials import Partials
 from runtime.presence import Presence, Refs
 from runtime.subscriber import Address, Subscriber
@@ -38,30 +37,11 @@ HOLE_PATIENCE = 0.02
 PAGE = 200
 """Messages fetched at a time: at their largest still not more than 20 MB."""
 
-PAGE_BYTES = 256 * 1024
-"""Bytes of messages in one reply, well below what a socket may leave unsent; one message may be larger."""
-
 REPLAY_BYTES = 64 * 1024
 """Bytes of a replay after which the subscriber's connection is waited for."""
 
 AHEAD_LIMIT = 200
 """Messages kept that came before their turn; beyond it they are fetched again."""
-
-
-def encode(message: Message) -> bytes:
-    """A message as JSON, the bytes that every client gets."""
-    return orjson.dumps(message_as_dict(message))
-
-
-def first_bytes(page: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
-    """The oldest messages of a page, up to `PAGE_BYTES` of them, at least one."""
-    sizes = accumulate(len(payload) for _, payload in page)
-    return page[: max(1, sum(size <= PAGE_BYTES for size in sizes))]
-
-
-def last_bytes(page: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
-    """The newest messages of a page, up to `PAGE_BYTES` of them, at least one; oldest first, as they came."""
-    return first_bytes(page[::-1])[::-1]
 
 
 class Session:

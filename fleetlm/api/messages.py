@@ -20,7 +20,8 @@ from fleetlm.auth.access import find_conversation
 from fleetlm.auth.authenticate import authenticate, bearer
 from fleetlm.auth.principal import Principal
 from fleetlm.sending import SendBody, append_request
-from runtime.session import Session, encode
+from runtime.pages import encode
+from runtime.session import Session
 
 
 class Messages(ApiView):

@@ -20,7 +20,8 @@ from fleetlm.sending import MAX_SEQ, SendBody, Seq, append_request
 from fleetlm.sockets.channel import Channel, UnknownEvent
 from fleetlm.sockets.phoenix import Frame
 from inbox import queries as inbox_queries
-from runtime.session import Session, encode, first_bytes, last_bytes
+from runtime.pages import encode, first_bytes, last_bytes
+from runtime.session import Session
 
 LISTED_MEMBERS = 200
 PREFIX = "conversation:"

@@ -41,6 +41,8 @@ PER_SECOND = 80
 """Messages to the healthy agent; and to the flaky one:"""
 FLAKY_PER_SECOND = 15
 SLOWED_AT_MOST = 2.0
+NOISE: Final = 0.03
+"""Seconds that a message may take on a machine of two cores that does other things as well."""
 
 
 @pytest.fixture(scope="module")
@@ -232,8 +234,8 @@ async def test_sick_endpoints_do_not_slow_the_one_that_is_well(
 
 
 def _slowed(pairs: Sequence[tuple[float, float]]) -> float:
-    """Neighbours meet the same weather; and one gust is not the climate."""
-    return statistics.median(sick / well for well, sick in pairs)
+    """Neighbours meet the same weather; and one gust is not the climate. What is below `NOISE` is the machine's."""
+    return statistics.median(max(sick, NOISE) / max(well, NOISE) for well, sick in pairs)
 
 
 @dataclass

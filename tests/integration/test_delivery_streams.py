@@ -164,6 +164,19 @@ async def test_a_success_in_between_starts_the_count_again(connection: Connectio
     assert (endpoint.failures, endpoint.opened_at) == (2, None)
 
 
+async def test_failures_of_one_batch_with_an_answer_among_them_are_not_in_a_row(
+    connection: Connection,
+) -> None:
+    talk = await group(connection)
+    await talk.say(connection)
+    stream = await claim_one(connection)
+    bad, good = failed(stream, 0.0), delivered(stream)
+    batch = [bad, bad, bad, good, bad]
+    assert await breaker.note_outcomes(connection, batch, {stream.id}, BREAKER) == (set(), set())
+    endpoint = await endpoint_of(talk)
+    assert (endpoint.failures, endpoint.opened_at, endpoint.last_error) == (1, None, "no ?")
+
+
 async def open_breaker(connection: Connection) -> Talk:
     """A group whose agent's breaker is open and whose stream is set aside; a second conversation of that agent waits too."""
     talk = await group(connection)
@@ -255,7 +268,7 @@ async def test_a_disabled_endpoint_keeps_its_cursors(connection: Connection) -> 
     talk = await group(connection)
     await talk.say(connection)
     endpoint = await endpoint_of(talk)
-    await sync_to_async(endpoints.disable)(endpoint.id, "gone")
+    await sync_to_async(endpoints.disable)(endpoint.id, "gone", url=endpoint.url)
     await talk.say(connection)
     assert await claim(connection) == []
     assert (await endpoint_of(talk)).disabled_reason == "gone"

@@ -17,7 +17,8 @@ from runtime import members
 from runtime.appender import Appender
 from runtime.batch import Committed
 from runtime.database import Pool, in_thread, make_pool
-from runtime.session import AHEAD_LIMIT, Session, encode
+from runtime.pages import encode
+from runtime.session import AHEAD_LIMIT, Session
 from tests.integration.live import (
     PATIENCE,
     Group,

@@ -12,7 +12,8 @@ from runtime import members
 from runtime.appender import Appender
 from runtime.core import Runtime
 from runtime.database import in_thread
-from runtime.session import Session, encode
+from runtime.pages import encode
+from runtime.session import Session
 from runtime.sessions import group_of
 from tests.integration.live import (
     PATIENCE,
