@@ -220,7 +220,7 @@ class Attempt(models.Model):
     """One HTTP call of a delivery stream, with its outcome. Written once, pruned after some days."""
 
     class Outcome(models.TextChoices):
-        """How the call ended. `answered`, `accepted` and `cancelled` move the cursor, `interrupted` once an answer had begun."""
+        """How it ended. `answered`, `accepted`, `cancelled` move the cursor; `interrupted` once an answer had begun."""
 
         ANSWERED = "answered"
         ACCEPTED = "accepted"

@@ -41,7 +41,7 @@ PER_SECOND = 80
 """Messages to the healthy agent; and to the flaky one:"""
 FLAKY_PER_SECOND = 15
 SLOWED_AT_MOST = 2.0
-NOISE: Final = 0.03
+NOISE = 0.03
 """Seconds that a message may take on a machine of two cores that does other things as well."""
 
 
