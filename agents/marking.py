@@ -16,9 +16,10 @@ DEBOUNCES = 10
 """A burst that does not end is delivered after so many times the debounce."""
 
 # Streams of subscriptions come to be with the first message that concerns them. The index of subscriptions is
-# all that is read where there are none; the next message finds the stream by the unique pair's index. The lock, in id
-# order, keeps a subscription from being deleted before this commits, when its foreign key would fail the append, and from
-# being enabled or disabled, which the new stream would not follow.
+# all that is read where there are none; the next message finds the stream by the unique pair's index:
+# LATERAL with LIMIT leaves the planner no other way, such as all streams of the conversation for each subscription. The
+# lock, in id order, keeps a subscription from being deleted before this commits, when its foreign key would fail the append,
+# and from being enabled or disabled, which the new stream would not follow.
 OPEN_SUBSCRIBED = """
 INSERT INTO agents_deliverystream
   (endpoint_id, conversation_id, enabled, handed_over, trigger, cursor, wanted_seq, attempts, blocked, park_reason,
@@ -28,14 +29,16 @@ SELECT e.id, c.id, e.enabled, false, '',
 FROM agents_endpoint e
 CROSS JOIN unnest(%(conversation_ids)s::bigint[], %(first_seqs)s::bigint[]) AS fresh (conversation_id, first_seq)
 JOIN conversations_conversation c ON c.id = fresh.conversation_id
+LEFT JOIN LATERAL (
+  SELECT s.id FROM agents_deliverystream s WHERE s.conversation_id = c.id AND s.endpoint_id = e.id LIMIT 1
+) known ON true
 WHERE e.event <> '' AND (e.event = 'inbox.updated' OR NOT %(inbox_only)s)
   AND (c.kind = 'broadcast') = (e.event = 'broadcast.created')
   AND starts_with(c.key, e.key_prefix)
   AND (e.conversation_kinds = '[]' OR e.conversation_kinds ? c.kind)
   AND (e.participant_id = '' OR EXISTS (
     SELECT FROM conversations_membership m WHERE m.conversation_id = c.id AND m.participant_id = e.participant_id))
-  AND NOT EXISTS (
-    SELECT FROM agents_deliverystream s WHERE s.conversation_id = c.id AND s.endpoint_id = e.id)
+  AND known.id IS NULL
 ORDER BY e.id
 FOR SHARE OF e
 ON CONFLICT (conversation_id, endpoint_id) DO NOTHING

@@ -171,9 +171,9 @@ FROM held WHERE s.id = held.id RETURNING s.id
 RELEASE = f"""{_HELD}
 UPDATE agents_deliverystream s
 SET due_at = CASE WHEN s.enabled AND NOT s.handed_over THEN now() END,
-    lease_id = CASE WHEN s.cancel_run_id = s.run_id THEN s.lease_id END,
-    run_id = CASE WHEN s.cancel_run_id = s.run_id THEN s.run_id END,
-    attempts = s.attempts - 1
+    lease_id = CASE WHEN s.cancel_run_id = s.run_id AND s.enabled AND NOT s.handed_over THEN s.lease_id END,
+    run_id = CASE WHEN s.cancel_run_id = s.run_id AND s.enabled AND NOT s.handed_over THEN s.run_id END,
+    attempts = greatest(s.attempts - 1, 0)
 FROM held WHERE s.id = held.id
 """
 

@@ -20,7 +20,7 @@ from agents.models import DeliveryStream, Endpoint, Subscription
 from conversations.errors import InvalidRequest
 from conversations.models import Conversation
 from runtime import members
-from runtime.database import make_pool
+from runtime.database import Connection, make_pool
 from tests.integration.streams import LEASE, URL, Talk, look
 
 T = TypeVar("T")
@@ -33,10 +33,12 @@ SEQS = st.integers(0, 12)
 class Deliveries(RuleBasedStateMachine):
     """A group of a person and two agents, and a subscription to it."""
 
+    runner: asyncio.Runner
+    stack: AsyncExitStack
+    connection: Connection
+
     def __init__(self) -> None:
         super().__init__()
-        self.runner = asyncio.Runner()
-        self.stack = AsyncExitStack()
         self.claims: list[ClaimedStream] = []  # of every lease there was
         self.leases: dict[int, UUID] = {}  # by stream, those that have neither run out nor been taken away
         self.calls: dict[UUID, tuple[int, int, int]] = {}  # by webhook-id: stream, from, to
@@ -50,12 +52,26 @@ class Deliveries(RuleBasedStateMachine):
 
         return self.runner.run(wait())
 
+    @classmethod
+    def connect(cls) -> None:
+        """Have a connection, and a loop to use it in, for all examples."""
+        cls.runner, cls.stack = asyncio.Runner(), AsyncExitStack()
+
+        async def connect() -> Connection:
+            pool = await cls.stack.enter_async_context(make_pool())
+            return await cls.stack.enter_async_context(pool.connection())
+
+        cls.connection = cls.runner.run(connect())
+
+    @classmethod
+    def disconnect(cls) -> None:
+        cls.runner.run(cls.stack.aclose())
+        cls.runner.close()
+
     @initialize()
     def begin(self) -> None:
         Subscription.objects.all().delete()
         DeliveryStream.objects.update(due_at=None, lease_id=None, blocked=False)
-        pool = self.run(self.stack.enter_async_context(make_pool(2)))
-        self.connection = self.run(self.stack.enter_async_context(pool.connection()))
         self.talk, name = Talk(), uuid4().hex[:12]
         self.agents = [self.talk.agent, f"b-{name}"]
         for agent in self.agents:
@@ -70,12 +86,8 @@ class Deliveries(RuleBasedStateMachine):
         )
 
     def teardown(self) -> None:
-        try:
-            if hasattr(self, "endpoints"):
-                self.everything_arrives()
-        finally:
-            self.run(self.stack.aclose())
-            self.runner.close()
+        if hasattr(self, "endpoints"):
+            self.everything_arrives()
 
     def everything_arrives(self) -> None:
         """With nothing in its way any more, everything is delivered."""
@@ -89,7 +101,10 @@ class Deliveries(RuleBasedStateMachine):
         for _ in range(10):
             self.leases_run_out()
             self.waits_are_over()
+            self.claims = []
             self.claim(lease=LEASE)
+            if not self.claims:
+                break
             for which in range(len(self.claims)):
                 self.finish(which=which, ending=Ending.DELIVERED, retry_in=0.0)
         for stream in self.streams():
@@ -103,10 +118,13 @@ class Deliveries(RuleBasedStateMachine):
     def say(self, who: int) -> None:
         sender = self.talk.user if who < 0 else self.agents[who]
         self.number += 1
-        with contextlib.suppress(IndexError):
-            self.run(self.talk.say(self.connection, sender, str(self.number)))
+        self.run(self.talk.say(self.connection, sender, str(self.number)))
 
-    @rule()
+    @rule(who=st.integers(-1, 1))
+    def say_and_claim(self, who: int) -> None:
+        self.say(who)
+        self.claim(LEASE)
+
     def an_agent_leaves_and_comes_back(self) -> None:
         members.remove(self.talk.key, self.agents[1])
         members.add(self.talk.key, {self.agents[1]: "member"})
@@ -131,10 +149,11 @@ class Deliveries(RuleBasedStateMachine):
                 self.leases[stream.id] = stream.lease_id
         self.claims += streams
 
-    @precondition(lambda self: self.claims)
     @rule(which=WHICH, ending=st.sampled_from(Ending), retry_in=st.sampled_from([0.0, 3_600.0]))
     def finish(self, which: int, ending: Ending, retry_in: float) -> None:
         """Whoever once had a lease finishes, perhaps not for the first time."""
+        if not self.claims:
+            return
         claimed = self.claims[-1 - which % len(self.claims)]
         before = DeliveryStream.objects.filter(id=claimed.id).values().first()
         if ending == Ending.HOLD and claimed.behind:
@@ -162,8 +181,13 @@ class Deliveries(RuleBasedStateMachine):
         async with self.connection.transaction():
             await breaker.note_outcomes(self.connection, [finish], done.keys(), BREAKER)
 
-    @precondition(lambda self: self.claims)
-    @rule(which=WHICH, cancelled=st.booleans())
+    @rule(which=WHICH, what=st.sampled_from(["renew", "release", "cancel and release"]))
+    def renew_or_release(self, which: int, what: str) -> None:
+        if self.claims and what == "renew":
+            self.renew(which)
+        elif self.claims:
+            self.release(which, what != "release")
+
     def release(self, which: int, cancelled: bool) -> None:
         claimed = self.claims[-1 - which % len(self.claims)]
         if cancelled:
@@ -172,25 +196,26 @@ class Deliveries(RuleBasedStateMachine):
         if self.leases.get(claimed.id) == claimed.lease_id:
             del self.leases[claimed.id]
 
-    @precondition(lambda self: self.claims)
-    @rule(which=WHICH)
     def renew(self, which: int) -> None:
         claimed = self.claims[-1 - which % len(self.claims)]
         if self.run(store.renew_leases(self.connection, [claimed], LEASE)):
             self.leases[claimed.id] = claimed.lease_id
 
-    @rule()
+    @rule(waits=st.booleans())
+    def time_passes(self, waits: bool) -> None:
+        self.leases_run_out()
+        if waits:
+            self.waits_are_over()
+
     def leases_run_out(self) -> None:
         self.streams().filter(lease_id__isnull=False, due_at__isnull=False).update(due_at=timezone.now())
         self.leases.clear()
 
-    @rule()
     def waits_are_over(self) -> None:
         self.streams().filter(lease_id=None, due_at__isnull=False, blocked=False).update(
             due_at=timezone.now()
         )
 
-    @rule()
     def probe(self) -> None:
         Endpoint.objects.filter(probe_at__isnull=False).update(probe_at=timezone.now())
         self.run(breaker.bring_probes(self.connection))
@@ -201,7 +226,18 @@ class Deliveries(RuleBasedStateMachine):
     def enable(self, which: int, enabled: bool) -> None:
         self.change(self.endpoints[which % 3], enabled=enabled)
 
-    @rule(which=WHICH)
+    @rule(which=WHICH, what=st.integers(0, 3))
+    def something_rare(self, which: int, what: int) -> None:
+        match what:
+            case 0:
+                self.an_agent_leaves_and_comes_back()
+            case 1:
+                self.probe()
+            case 2:
+                self.move(which)
+            case 3:
+                endpoints.close_breaker(self.endpoints[which % 3].id)
+
     def move(self, which: int) -> None:
         self.change(self.endpoints[which % 3], url=f"{URL}/{uuid4()}")
 
@@ -211,36 +247,23 @@ class Deliveries(RuleBasedStateMachine):
         else:
             subscriptions.update_subscription(endpoint.public_id, **changes)
 
-    @rule(which=WHICH)
-    def close_breaker(self, which: int) -> None:
-        endpoints.close_breaker(self.endpoints[which % 3].id)
-
     @rule(which=WHICH, what=st.sampled_from([operations.park, operations.resume, operations.retry_now]))
     def operate(self, which: int, what: Any) -> None:
         for stream in self.one(which):
             if what(DeliveryStream.objects.filter(id=stream.id)) and what is operations.park:
                 self.leases.pop(stream.id, None)
 
-    @rule(which=WHICH, up_to=st.none() | SEQS)
-    def skip(self, which: int, up_to: int | None) -> None:
+    @rule(which=WHICH, what=st.sampled_from(["skip", "rewind", "redeliver"]), at=st.none() | SEQS, to=SEQS)
+    def go_elsewhere(self, which: int, what: str, at: int | None, to: int) -> None:
         for stream in self.one(which):
             with contextlib.suppress(InvalidRequest):
-                operations.skip(stream, up_to)
-                self.begun_anew(stream.id)
-
-    @rule(which=WHICH, from_seq=SEQS)
-    def rewind(self, which: int, from_seq: int) -> None:
-        for stream in self.one(which):
-            with contextlib.suppress(InvalidRequest):
-                operations.rewind(stream, from_seq)
-                self.begun_anew(stream.id)
-                self.cursors.pop(stream.id, None)
-
-    @rule(which=WHICH, from_seq=SEQS, to_seq=SEQS)
-    def redeliver(self, which: int, from_seq: int, to_seq: int) -> None:
-        for stream in self.one(which):
-            with contextlib.suppress(InvalidRequest):
-                operations.redeliver(stream, from_seq, to_seq)
+                if what == "skip":
+                    operations.skip(stream, at)
+                elif what == "rewind":
+                    operations.rewind(stream, at or 1)
+                    self.cursors.pop(stream.id, None)
+                else:
+                    operations.redeliver(stream, at or 1, to)
                 self.begun_anew(stream.id)
 
     def begun_anew(self, stream_id: int) -> None:
@@ -288,9 +311,20 @@ class Deliveries(RuleBasedStateMachine):
 
 
 Deliveries.TestCase.settings = settings(
-    max_examples=25,
+    max_examples=60,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
-TestDeliveries = Deliveries.TestCase
+
+
+class TestDeliveries(Deliveries.TestCase):  # type: ignore[name-defined,misc]
+    """The machine as a test."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        Deliveries.connect()
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        Deliveries.disconnect()

@@ -359,7 +359,8 @@ async def test_an_endpoint_that_is_being_changed_keeps_no_claim_waiting(
             "SELECT FROM agents_endpoint WHERE agent_id = %s FOR NO KEY UPDATE", (talk.agent,)
         )
         async with asyncio.timeout(3):
-            assert len(await claim(connection)) == 1
+            assert await look(connection) == ([], 0)
+    assert len(await claim(connection)) == 1
 
 
 async def test_a_subscription_deleted_during_an_append_does_not_fail_it(
