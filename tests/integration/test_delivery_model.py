@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from django.utils import timezone
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -193,6 +193,7 @@ class Deliveries(RuleBasedStateMachine):
         if cancelled:
             self.run(store.request_cancel(self.connection, self.talk.id, claimed.run_id))
         self.run(store.release(self.connection, [claimed]))
+        self.claims.remove(claimed)
         if self.leases.get(claimed.id) == claimed.lease_id:
             del self.leases[claimed.id]
 
@@ -314,6 +315,8 @@ Deliveries.TestCase.settings = settings(
     max_examples=60,
     stateful_step_count=25,
     deadline=None,
+    derandomize=True,  # the same walks every time: a change that breaks one is to blame
+    phases=[Phase.explicit, Phase.generate],  # an example says enough; to shrink it takes minutes
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
 
