@@ -3,6 +3,7 @@
 import select
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
+from uuid import UUID
 
 import orjson
 from asgiref.sync import sync_to_async
@@ -43,6 +44,8 @@ class ArrayDumper(Dumper):
 def _quoted(value: Any) -> str:
     if value is None:
         return "NULL"
+    if type(value) is UUID:
+        return str(value.hex)  # Postgres reads it without its dashes, and nothing in it wants quotes
     return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
