@@ -5,12 +5,10 @@ One rule for every statement here: conversations are locked by the caller, strea
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from django.conf import settings
-from psycopg import AsyncConnection, AsyncCursor
 
-Connection = AsyncConnection[tuple[Any, ...]]
+from conversations.connection import Call, Statement
 
 DEBOUNCES = 10
 """A burst that does not end is delivered after so many times the debounce."""
@@ -20,19 +18,19 @@ DEBOUNCES = 10
 # LATERAL with LIMIT leaves the planner no other way, such as all streams of the conversation for each subscription. The
 # lock, in id order, keeps a subscription from being deleted before this commits, when its foreign key would fail the append,
 # and from being enabled or disabled, which the new stream would not follow.
-OPEN_SUBSCRIBED = """
+OPEN_SUBSCRIBED = Statement("""
 INSERT INTO agents_deliverystream
   (endpoint_id, conversation_id, enabled, handed_over, trigger, cursor, wanted_seq, attempts, blocked, park_reason,
    last_error)
 SELECT e.id, c.id, e.enabled, false, '',
        CASE e.event WHEN 'inbox.updated' THEN 0 ELSE coalesce(fresh.first_seq - 1, c.last_seq) END, 0, 0, false, '', ''
 FROM agents_endpoint e
-CROSS JOIN unnest(%(conversation_ids)s::bigint[], %(first_seqs)s::bigint[]) AS fresh (conversation_id, first_seq)
+CROSS JOIN unnest($1::bigint[], $2::bigint[]) AS fresh (conversation_id, first_seq)
 JOIN conversations_conversation c ON c.id = fresh.conversation_id
 LEFT JOIN LATERAL (
   SELECT s.id FROM agents_deliverystream s WHERE s.conversation_id = c.id AND s.endpoint_id = e.id LIMIT 1
 ) known ON true
-WHERE e.event <> '' AND (e.event = 'inbox.updated' OR NOT %(inbox_only)s)
+WHERE e.event <> '' AND (e.event = 'inbox.updated' OR NOT $3::bool)
   AND (c.kind = 'broadcast') = (e.event = 'broadcast.created')
   AND starts_with(c.key, e.key_prefix)
   AND (e.conversation_kinds = '[]' OR e.conversation_kinds ? c.kind)
@@ -42,18 +40,18 @@ WHERE e.event <> '' AND (e.event = 'inbox.updated' OR NOT %(inbox_only)s)
 ORDER BY e.id
 FOR SHARE OF e
 ON CONFLICT (conversation_id, endpoint_id) DO NOTHING
-"""
+""")
 
 # Runs inside the append's transaction, after the conversations' counters have moved. One probe of
 # `stream_once` for each conversation, then the row locks in id order. It writes also to streams that are due
 # or in flight (a HOT update, since `due_at` stays): the row lock makes an acknowledgement wait for this
 # commit and then see `wanted_seq`. A replay that is due later than a message may wait comes forward.
-MARK_DUE = """
+MARK_DUE = Statement("""
 WITH wanted AS MATERIALIZED (
   SELECT s.id, CASE WHEN e.event = 'inbox.updated' THEN s.wanted_seq + 1 ELSE c.last_seq END AS seq,
-         coalesce(e.debounce_ms, CASE WHEN c.kind = 'group' AND s.agent_id IS NOT NULL THEN %(group_debounce_ms)s ELSE 0 END)
+         coalesce(e.debounce_ms, CASE WHEN c.kind = 'group' AND s.agent_id IS NOT NULL THEN $7::int ELSE 0 END)
            * interval '1 millisecond' AS debounce
-  FROM unnest(%(conversation_ids)s::bigint[], %(sender_ids)s::text[], %(countable)s::bool[])
+  FROM unnest($1::bigint[], $2::text[], $3::bool[])
     AS fresh (conversation_id, sender_id, countable)
   JOIN conversations_conversation c ON c.id = fresh.conversation_id
   JOIN agents_deliverystream s ON s.conversation_id = fresh.conversation_id
@@ -63,7 +61,7 @@ WITH wanted AS MATERIALIZED (
          AND CASE coalesce(nullif(s.trigger, ''), e.trigger)
                WHEN 'all' THEN true
                WHEN 'mention' THEN (s.conversation_id, s.agent_id, fresh.sender_id) IN (
-                 SELECT * FROM unnest(%(mentioned_in)s::bigint[], %(mentioned)s::text[], %(mentioned_by)s::text[]))
+                 SELECT * FROM unnest($4::bigint[], $5::text[], $6::text[]))
                ELSE false END)
   ORDER BY s.id
   FOR NO KEY UPDATE OF s
@@ -76,16 +74,16 @@ SET wanted_seq = greatest(s.wanted_seq, wanted.seq),
       WHEN s.due_at IS NULL THEN now() + wanted.debounce
       WHEN s.call_id IS NULL AND s.lease_id IS NULL AND s.due_at > now() AND NOT s.blocked
       THEN least(now() + wanted.debounce,
-                 greatest(s.due_at, least(now() + wanted.debounce, s.waiting_since + wanted.debounce * %(debounces)s)))
+                 greatest(s.due_at, least(now() + wanted.debounce, s.waiting_since + wanted.debounce * $8::int)))
       ELSE s.due_at END
 FROM wanted WHERE s.id = wanted.id
-"""
+""")
 
-MARK_INBOX = """
+MARK_INBOX = Statement("""
 WITH wanted AS MATERIALIZED (
   SELECT s.id FROM agents_deliverystream s JOIN agents_endpoint e ON e.id = s.endpoint_id
-  WHERE s.conversation_id = %(conversation_id)s AND e.event = 'inbox.updated'
-    AND (e.participant_id = '' OR e.participant_id = ANY(%(participant_ids)s::text[]))
+  WHERE s.conversation_id = $1::bigint AND e.event = 'inbox.updated'
+    AND (e.participant_id = '' OR e.participant_id = ANY($2::text[]))
   ORDER BY s.id
   FOR NO KEY UPDATE OF s
 )
@@ -94,7 +92,7 @@ SET wanted_seq = s.wanted_seq + 1,
     waiting_since = coalesce(s.waiting_since, now()),
     due_at = CASE WHEN s.due_at IS NULL AND s.parked_at IS NULL AND s.enabled THEN now() ELSE s.due_at END
 FROM wanted WHERE s.id = wanted.id
-"""
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,28 +106,15 @@ class News:
     mentions: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Marked:
-    """What a mark came to. Inside a pipeline that is known when the pipeline is over, not before."""
+def mark_due(news: Sequence[News]) -> list[Call]:
+    """Note which streams these messages concern; the last call's count says how many.
 
-    _cursor: AsyncCursor[tuple[Any, ...]]
-
-    @property
-    def streams(self) -> int:
-        """How many streams it concerns."""
-        return self._cursor.rowcount
-
-
-async def mark_due(connection: Connection, news: Sequence[News]) -> Marked:
-    """Note which streams these messages concern.
-
-    Call it in the append's transaction, after the conversations' counters have moved. News come in the order of
+    Run them in the append's transaction, after the conversations' counters have moved. News come in the order of
     their seqs.
     """
     first: dict[int, int | None] = {}
     for one in news:  # in the order of their seqs
         first.setdefault(one.conversation_id, one.seq)
-    await _open_subscribed(connection, first, inbox_only=False)
     senders = sorted({(one.conversation_id, one.sender_id, one.counts) for one in news})
     mentions = {
         (one.conversation_id, mentioned, one.sender_id)
@@ -137,36 +122,29 @@ async def mark_due(connection: Connection, news: Sequence[News]) -> Marked:
         if one.counts
         for mentioned in one.mentions
     }
-    parameters = {
-        "conversation_ids": [conversation_id for conversation_id, _, _ in senders],
-        "sender_ids": [sender_id for _, sender_id, _ in senders],
-        "countable": [str(counts).lower() for _, _, counts in senders],
-        "mentioned_in": [conversation_id for conversation_id, _, _ in mentions],
-        "mentioned": [mentioned for _, mentioned, _ in mentions],
-        "mentioned_by": [sender_id for _, _, sender_id in mentions],
-        "group_debounce_ms": settings.FLEETLM.agent_group_debounce_ms,
-        "debounces": DEBOUNCES,
-    }
-    return Marked(await connection.execute(MARK_DUE, parameters))
+    return [
+        _open_subscribed(first, inbox_only=False),
+        MARK_DUE(
+            [conversation_id for conversation_id, _, _ in senders],
+            [sender_id for _, sender_id, _ in senders],
+            [counts for _, _, counts in senders],
+            [conversation_id for conversation_id, _, _ in mentions],
+            [mentioned for _, mentioned, _ in mentions],
+            [sender_id for _, _, sender_id in mentions],
+            settings.FLEETLM.agent_group_debounce_ms,
+            DEBOUNCES,
+        ),
+    ]
 
 
-async def mark_inbox(connection: Connection, conversation_id: int, participant_ids: Sequence[str]) -> Marked:
-    """Note that these participants' inbox entries have changed without a message."""
-    await _open_subscribed(connection, {conversation_id: None}, inbox_only=True)
-    parameters: Mapping[str, Any] = {
-        "conversation_id": conversation_id,
-        "participant_ids": list(participant_ids),
-    }
-    return Marked(await connection.execute(MARK_INBOX, parameters))
+def mark_inbox(conversation_id: int, participant_ids: Sequence[str]) -> list[Call]:
+    """Note that these participants' inbox entries have changed without a message; the last call's count says for how many."""
+    return [
+        _open_subscribed({conversation_id: None}, inbox_only=True),
+        MARK_INBOX(conversation_id, list(participant_ids)),
+    ]
 
 
-async def _open_subscribed(
-    connection: Connection, first_seqs: Mapping[int, int | None], *, inbox_only: bool
-) -> None:
+def _open_subscribed(first_seqs: Mapping[int, int | None], *, inbox_only: bool) -> Call:
     """Make the streams that subscriptions lack, from these seqs on, or from the end of the log."""
-    parameters = {
-        "conversation_ids": list(first_seqs.keys()),
-        "first_seqs": list(first_seqs.values()),
-        "inbox_only": inbox_only,
-    }
-    await connection.execute(OPEN_SUBSCRIBED, parameters)
+    return OPEN_SUBSCRIBED(list(first_seqs.keys()), list(first_seqs.values()), inbox_only)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from conversations.append import Message
-from conversations.store import MESSAGE_COLUMNS, Connection, message_from_row
+from conversations.connection import Connection
+from conversations.store import MESSAGE_COLUMNS, message_from_row
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Writes of conversations. The append's SQL is here, statement by statement; the cold writes use the ORM.
 
-Whoever calls the async functions holds a transaction; whoever changes members or state locks the conversation's row first,
+Whoever runs the append's calls holds a transaction; whoever changes members or state locks the conversation's row first,
 so that an append sees either all of a change or nothing of it.
 """
 
@@ -11,72 +11,70 @@ import orjson
 from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
-from psycopg import AsyncConnection
 
 from conversations import rules
 from conversations.append import AppendRequest, DuplicateKey, Head, Members, Message
+from conversations.connection import Call, Runner, Statement
 from conversations.errors import Conflict, ConversationNotFound, InvalidRequest, ParticipantNotFound
 from conversations.models import Conversation, Membership, Participant
 
-Connection = AsyncConnection[tuple[Any, ...]]
-
 # Index scan on the unique key, a sort of at most one batch, then the row locks in id order: two batches that share
 # conversations wait for each other, and never in a circle. NO KEY: inserts elsewhere that refer to the row go on.
-LOCK_HEADS = """
+LOCK_HEADS = Statement("""
 SELECT id, key, epoch, kind, state, last_seq, countable, version, last_message
-FROM conversations_conversation WHERE key = ANY(%s) ORDER BY id FOR NO KEY UPDATE
-"""
+FROM conversations_conversation WHERE key = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE
+""")
 
-SELECT_MEMBERS = """
-SELECT conversation_id, participant_id, role FROM conversations_membership WHERE conversation_id = ANY(%s)
-"""
+SELECT_MEMBERS = Statement("""
+SELECT conversation_id, participant_id, role FROM conversations_membership WHERE conversation_id = ANY($1::bigint[])
+""")
 
 MESSAGE_COLUMNS = """m.id, m.seq, m.conversation_id, c.key, m.countable, m.sender_id, m.kind, m.text, m.content, m.metadata,
 m.reply_to, m.mentions, m.client_id, m.created_at"""
 
 # One probe of the partial unique index (conversation, sender, client_id) for each request with a client_id. LATERAL with LIMIT
 # leaves the planner no other way: a plain join that was planned while the table was young reads whole conversations.
-SELECT_DUPLICATES = f"""
+SELECT_DUPLICATES = Statement(f"""
 SELECT {MESSAGE_COLUMNS}
-FROM unnest(%s::text[], %s::text[], %s::text[]) AS asked (key, sender_id, client_id)
+FROM unnest($1::text[], $2::text[], $3::text[]) AS asked (key, sender_id, client_id)
 JOIN conversations_conversation c ON c.key = asked.key
 CROSS JOIN LATERAL (
   SELECT * FROM conversations_message m
   WHERE m.conversation_id = c.id AND m.sender_id = asked.sender_id AND m.client_id = asked.client_id LIMIT 1
 ) m
-"""
+""")
 
-SELECT_SENDERS = """
+SELECT_SENDERS = Statement("""
 SELECT c.key, m.seq, m.sender_id
-FROM unnest(%s::text[], %s::bigint[]) AS asked (key, seq)
+FROM unnest($1::text[], $2::bigint[]) AS asked (key, seq)
 JOIN conversations_conversation c ON c.key = asked.key
 JOIN conversations_message m ON m.conversation_id = c.id AND m.seq = asked.seq
-"""
+""")
 
-INSERT_MESSAGES = """
+INSERT_MESSAGES = Statement("""
 INSERT INTO conversations_message (id, conversation_id, seq, countable, sender_id, kind, text, content, metadata, reply_to,
                                    mentions, client_id, created_at)
 SELECT id, conversation_id, seq, countable, sender_id, kind, text, content::jsonb, metadata::jsonb, reply_to,
        mentions::jsonb, client_id, created_at
-FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
-            %s::bigint[], %s::text[], %s::text[], %s::timestamptz[])
+FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+            $10::bigint[], $11::text[], $12::text[], $13::timestamptz[])
   AS new (id, conversation_id, seq, countable, sender_id, kind, text, content, metadata, reply_to, mentions, client_id,
           created_at)
-"""
+""")
 
-UPDATE_HEADS = """
+UPDATE_HEADS = Statement("""
 UPDATE conversations_conversation c
 SET last_seq = new.last_seq, countable = new.countable, last_message = new.last_message::jsonb, updated_at = now()
-FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::text[]) AS new (id, last_seq, countable, last_message)
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[]) AS new (id, last_seq, countable, last_message)
 WHERE c.id = new.id
-"""
+""")
 
-BLANK_REDACTED = """
+BLANK_REDACTED = Statement("""
 UPDATE conversations_message m
 SET text = '', content = '{}', metadata = '{"redacted": true}', mentions = '[]'
-FROM unnest(%s::bigint[], %s::bigint[]) AS target (conversation_id, seq)
+FROM unnest($1::bigint[], $2::bigint[]) AS target (conversation_id, seq)
 WHERE m.conversation_id = target.conversation_id AND m.seq = target.seq
-"""
+""")
 
 
 def message_from_row(row: Sequence[Any]) -> Message:
@@ -100,74 +98,71 @@ def message_from_row(row: Sequence[Any]) -> Message:
 
 
 async def lock_and_look(
-    connection: Connection, requests: Sequence[AppendRequest]
+    runner: Runner, requests: Sequence[AppendRequest]
 ) -> tuple[dict[str, Head], dict[DuplicateKey, Message], dict[tuple[str, int], str]]:
     """Lock the conversations of these requests, in id order, and look in the same round trip for what is stored already.
 
     Returns the counters by key, the stored messages that the requests may be retries of, and the senders of those that they
-    would redact. Postgres runs the statements of a pipeline one after the other: the later ones see what the first waited for.
+    would redact. Postgres runs the calls one after the other: the later ones see what the first waited for.
     """
-    locked = await connection.execute(LOCK_HEADS, (list({request.key for request in requests}),))
     retries = [(r.key, r.sender_id, r.client_id) for r in requests if r.client_id is not None]
-    stored = await connection.execute(SELECT_DUPLICATES, _columns(retries)) if retries else None
     targets = [(r.key, r.reply_to) for r in requests if r.kind == "redaction" and r.reply_to is not None]
-    sent = await connection.execute(SELECT_SENDERS, _columns(targets)) if targets else None
-    heads = {row[1]: Head(*row) for row in await locked.fetchall()}
-    messages = [message_from_row(row) for row in await stored.fetchall()] if stored else []
+    locked, stored, sent = await runner.run(
+        LOCK_HEADS(list({request.key for request in requests})),
+        SELECT_DUPLICATES(*columns(retries, 3)),
+        SELECT_SENDERS(*columns(targets, 2)),
+    )
+    heads = {row[1]: Head(*row) for row in locked.rows}
+    messages = [message_from_row(row) for row in stored.rows]
     duplicates = {(m.conversation, m.sender_id, m.client_id): m for m in messages if m.client_id is not None}
-    senders = {(row[0], row[1]): row[2] for row in await sent.fetchall()} if sent else {}
-    return heads, duplicates, senders
+    return heads, duplicates, {(row[0], row[1]): row[2] for row in sent.rows}
 
 
-def _columns(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]
+def columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
+    """Rows of this width as one list for each column: what `unnest` takes."""
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
 
 
-async def select_members(connection: Connection, conversation_ids: Sequence[int]) -> dict[int, Members]:
+async def select_members(runner: Runner, conversation_ids: Sequence[int]) -> dict[int, Members]:
     """The members of these conversations: conversation id → participant id → role."""
     members: dict[int, dict[str, str]] = {conversation_id: {} for conversation_id in conversation_ids}
-    cursor = await connection.execute(SELECT_MEMBERS, (list(conversation_ids),))
-    for conversation_id, participant_id, role in await cursor.fetchall():
+    (found,) = await runner.run(SELECT_MEMBERS(list(conversation_ids)))
+    for conversation_id, participant_id, role in found.rows:
         members[conversation_id][participant_id] = role
     return dict(members)
 
 
-async def insert_messages(connection: Connection, messages: Sequence[Message]) -> None:
-    """Store messages with one multi-row statement."""
-    columns = zip(
-        *(
-            (
-                m.id,
-                m.conversation_id,
-                m.seq,
-                m.countable,
-                m.sender_id,
-                m.kind,
-                m.text,
-                _json(m.content),
-                _json(m.metadata),
-                m.reply_to,
-                _json(m.mentions),
-                m.client_id,
-                m.created_at,
-            )
-            for m in messages
-        ),
-        strict=True,
-    )
-    await connection.execute(INSERT_MESSAGES, [list(column) for column in columns])
+def insert_messages(messages: Sequence[Message]) -> list[Call]:
+    """Store messages with one multi-row statement, and blank what they redact."""
+    rows = [
+        (
+            m.id,
+            m.conversation_id,
+            m.seq,
+            m.countable,
+            m.sender_id,
+            m.kind,
+            m.text,
+            _json(m.content),
+            _json(m.metadata),
+            m.reply_to,
+            _json(m.mentions),
+            m.client_id,
+            m.created_at,
+        )
+        for m in messages
+    ]
+    calls = [INSERT_MESSAGES(*columns(rows, 13))]
     targets = [(m.conversation_id, m.reply_to) for m in messages if m.kind == "redaction"]
     if targets:
-        await connection.execute(BLANK_REDACTED, [list(column) for column in zip(*targets, strict=True)])
+        calls.append(BLANK_REDACTED(*columns(targets, 2)))
+    return calls
 
 
-async def update_heads(connection: Connection, heads: Sequence[Head]) -> None:
+def update_heads(heads: Sequence[Head]) -> Call:
     """Write back the counters that a plan has moved."""
-    columns = zip(
-        *((h.id, h.last_seq, h.countable, _json(h.last_message) if h.last_message else None) for h in heads),
-        strict=True,
-    )
-    await connection.execute(UPDATE_HEADS, [list(column) for column in columns])
+    rows = [(h.id, h.last_seq, h.countable, _json(h.last_message) if h.last_message else None) for h in heads]
+    return UPDATE_HEADS(*columns(rows, 4))
 
 
 def _json(value: Any) -> str:

@@ -35,7 +35,11 @@ MEMBERS_CACHED = 20_000
 _NOT_STORABLE = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, TypeError, ValueError)
 """A value that Postgres refuses, or that cannot be written as JSON or UTF-8."""
 
-_RETRYABLE = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+_RETRYABLE = (
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.SerializationFailure,
+    psycopg.errors.InvalidSqlStatementName,  # the connection's prepared statements were dropped
+)
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ import inbox.store
 from agents import marking
 from conversations import rules, store
 from conversations.append import AppendRequest, Head, Known, Members, Message, Outcome, plan
-from runtime.database import Connection
+from conversations.connection import Call, Connection, Runner
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,11 @@ class MembersCache:
         self._limit = limit
         self._members: OrderedDict[int, tuple[int, Members]] = OrderedDict()
 
-    async def load(self, connection: Connection, heads: Sequence[Head]) -> dict[int, Members]:
+    async def load(self, runner: Runner, heads: Sequence[Head]) -> dict[int, Members]:
         """The members of these locked conversations: from memory where the version agrees, else from Postgres."""
         stale = [head for head in heads if self._version(head.id) != head.version]
         if stale:
-            fresh = await store.select_members(connection, [head.id for head in stale])
+            fresh = await store.select_members(runner, [head.id for head in stale])
             for head in stale:
                 self._members[head.id] = (head.version, fresh[head.id])
         found = {}
@@ -56,34 +56,30 @@ async def commit_batch(
     connection: Connection, requests: Sequence[AppendRequest], cache: MembersCache
 ) -> Committed:
     """Append all of these in one transaction; returns after the commit. Raises `psycopg.Error` if nothing was stored."""
-    async with connection.pipeline(), connection.transaction():
-        heads, duplicates, senders = await store.lock_and_look(connection, requests)
-        members = await cache.load(connection, list(heads.values())) if heads else {}
+    async with connection.atomic() as transaction:
+        heads, duplicates, senders = await store.lock_and_look(transaction, requests)
+        members = await cache.load(transaction, list(heads.values())) if heads else {}
         known = Known(heads=heads, members=members, duplicates=duplicates, senders=senders)
         planned = plan(requests, known, datetime.now(UTC), uuid7)
-        if planned.messages:
-            await _write(connection, planned.messages, heads, members)
-        marked = await _mark_due(connection, planned.messages)
-    due = marked is not None and marked.streams > 0
+        results = await transaction.commit(*_writes(planned.messages, heads, members))
+    due = bool(results) and results[-1].count > 0
     return Committed(
         planned.outcomes, planned.messages, {head.id: head for head in heads.values()}, members, due
     )
 
 
-async def _write(
-    connection: Connection, messages: list[Message], heads: dict[str, Head], members: dict[int, Members]
-) -> None:
-    await store.insert_messages(connection, messages)
-    await store.update_heads(connection, [head for head in heads.values() if head.changed])
-    await inbox.store.advance_senders(connection, messages, members)
-    await inbox.store.update_mentions(connection, messages)
-
-
-async def _mark_due(connection: Connection, messages: list[Message]) -> marking.Marked | None:
+def _writes(messages: list[Message], heads: dict[str, Head], members: dict[int, Members]) -> list[Call]:
+    """What these messages change; the last one marks the delivery streams that they concern."""
     if not messages:
-        return None
+        return []
     news = [
         marking.News(m.conversation_id, m.seq, m.sender_id, rules.counts_as_unread(m.kind), m.mentions)
         for m in messages
     ]
-    return await marking.mark_due(connection, news)
+    return [
+        *store.insert_messages(messages),
+        store.update_heads([head for head in heads.values() if head.changed]),
+        *inbox.store.advance_senders(messages, members),
+        *inbox.store.update_mentions(messages),
+        *marking.mark_due(news),
+    ]

@@ -3,18 +3,18 @@
 import select
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
-from uuid import UUID
 
 import orjson
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import connections
-from psycopg import AsyncConnection, adapters
+from psycopg import adapters
 from psycopg.adapt import AdaptersMap, Dumper
 from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool
 
-Connection = AsyncConnection[tuple[Any, ...]]
+from conversations.connection import Connection, array
+
 Pool = AsyncConnectionPool[Connection]
 
 P = ParamSpec("P")
@@ -35,18 +35,8 @@ class ArrayDumper(Dumper):
     """
 
     def dump(self, obj: Sequence[Any]) -> bytes:
-        """The literal: texts in quotes, None as NULL. Lists in lists are not for this one."""
-        return (
-            "{" + ",".join([str(one) if type(one) is int else _quoted(one) for one in obj]) + "}"
-        ).encode()
-
-
-def _quoted(value: Any) -> str:
-    if value is None:
-        return "NULL"
-    if type(value) is UUID:
-        return str(value.hex)  # Postgres reads it without its dashes, and nothing in it wants quotes
-    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+        """The literal; see `conversations.connection.array`."""
+        return array(obj).encode()
 
 
 _adapters = AdaptersMap(adapters)
@@ -57,14 +47,14 @@ def make_pool(size: int | None = None) -> Pool:
     """A pool of autocommit connections, not yet open. A caller waits at most 5 s for one (`PoolTimeout`)."""
     return AsyncConnectionPool(
         settings.FLEETLM.database_url,
-        connection_class=AsyncConnection[tuple[Any, ...]],
+        connection_class=Connection,
         kwargs={
             "autocommit": True,
             "context": _adapters,
             "prepare_threshold": 2,
             "connect_timeout": 5,
             "options": f"-c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS} "
-            f"-c idle_in_transaction_session_timeout={IDLE_TRANSACTION_TIMEOUT_MS} -c TimeZone=UTC",
+            f"-c idle_in_transaction_session_timeout={IDLE_TRANSACTION_TIMEOUT_MS} -c TimeZone=UTC -c jit=off",
         },
         min_size=2,
         max_size=size or settings.FLEETLM.database_pool,

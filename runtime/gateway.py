@@ -58,12 +58,15 @@ class Gateway:
 
     async def read(self, view: queries.View, participant_id: str, seq: int) -> int:
         """Move a read cursor forward and tell the conversation and the inbox; returns where it stands now."""
-        async with self._pool.connection() as connection, connection.pipeline(), connection.transaction():
-            now_at = await inbox_store.move_cursor(connection, participant_id, view.id, seq)
-            marked = await marking.mark_inbox(connection, view.id, [participant_id])
+        async with self._pool.connection() as connection:
+            moved, *_, marked = await connection.run(
+                inbox_store.move_cursor(participant_id, view.id, seq),
+                *marking.mark_inbox(view.id, [participant_id]),
+            )
+        now_at: int = moved.rows[0][0]
         self._sessions.publish_event(view.id, "read", {"participant_id": participant_id, "seq": now_at})
         self._inboxes.changed(view.id, [participant_id])
-        if marked.streams:
+        if marked.count:
             self.wake_dispatchers()
         return now_at
 

@@ -11,9 +11,10 @@ from asgiref.sync import sync_to_async
 from agents import marking, registration, store
 from agents.calls import AttemptRecord, ClaimedStream, Ending, Finish
 from agents.models import Attempt, DeliveryStream, Subscription
+from conversations.connection import Connection
 from conversations.models import Conversation
 from runtime import members
-from runtime.database import Connection, make_pool
+from runtime.database import make_pool
 
 URL = "http://127.0.0.1:9/agent"
 LEASE = 30.0
@@ -99,7 +100,7 @@ class Talk:
             (uuid4(), self.id, row[0], row[0], sender_id, kind, text),
         )
         news = marking.News(self.id, row[0], sender_id, kind == "text", mentions)
-        return (await marking.mark_due(connection, [news])).streams
+        return (await connection.run(*marking.mark_due([news])))[-1].count
 
     @sync_to_async
     def stream(self) -> DeliveryStream:

@@ -10,10 +10,10 @@ from asgiref.sync import sync_to_async
 from agents import marking, operations, queries, registration, store
 from agents.models import AgentEndpoint, DeliveryStream
 from agents.secrets import open_secrets
+from conversations.connection import Connection
 from conversations.errors import Conflict, InvalidRequest, NotFound
 from conversations.models import Conversation, Message, Participant
 from runtime import members
-from runtime.database import Connection
 from tests.integration.streams import (
     LEASE,
     URL,
@@ -261,7 +261,7 @@ async def test_a_stream_far_behind_catches_up_in_several_calls(connection: Conne
     await connection.execute(
         "UPDATE conversations_conversation SET last_seq = 2500 WHERE id = %s", (talk.id,)
     )
-    await marking.mark_due(connection, [marking.News(talk.id, 2500, talk.user, True, [])])
+    await connection.run(*marking.mark_due([marking.News(talk.id, 2500, talk.user, True, [])]))
     uppers = []
     while streams := await claim(connection):
         uppers.append(streams[0].call_seq)

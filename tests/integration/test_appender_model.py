@@ -169,8 +169,8 @@ class World:
             return
         last_seq = max(self.acknowledged, default=0)
         async with self.pool.connection() as connection:
-            at = await inbox_store.move_cursor(connection, name, self.group.id, seq)
-        assert at >= min(seq, last_seq)
+            (moved,) = await connection.run(inbox_store.move_cursor(name, self.group.id, seq))
+        assert moved.rows[0][0] >= min(seq, last_seq)
 
     async def _change_member(self, name: str, come: bool) -> None:
         if come:

@@ -17,10 +17,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from agents import breaker, endpoints, operations, registration, store, subscriptions
 from agents.calls import AttemptRecord, ClaimedStream, Ending, Finish
 from agents.models import DeliveryStream, Endpoint, Subscription
+from conversations.connection import Connection
 from conversations.errors import InvalidRequest
 from conversations.models import Conversation
 from runtime import members
-from runtime.database import Connection, make_pool
+from runtime.database import make_pool
 from tests.integration.streams import LEASE, URL, Talk, look
 
 T = TypeVar("T")

@@ -11,9 +11,10 @@ from asgiref.sync import sync_to_async
 from agents import breaker, endpoints, operations, registration, store, subscriptions
 from agents.calls import AttemptRecord, Ending, Finish
 from agents.models import AgentEndpoint, DeliveryStream, Endpoint
+from conversations.connection import Connection
 from conversations.models import Conversation
 from runtime import members
-from runtime.database import Connection, in_thread
+from runtime.database import in_thread
 from tests.integration.streams import URL, Connect, Talk, claim, claim_one, delivered, failed, look
 
 BREAKER = breaker.Breaker(threshold=2, pause=60.0)

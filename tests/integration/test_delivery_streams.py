@@ -12,10 +12,10 @@ from agents import breaker, endpoints, marking, operations, registration, secret
 from agents.calls import Ending, Finish
 from agents.models import DeliveryStream, Endpoint
 from agents.secrets import Private, open_private, open_secrets
+from conversations.connection import Connection
 from conversations.errors import InvalidRequest
 from conversations.models import Conversation
 from runtime import members
-from runtime.database import Connection
 from tests.integration.streams import URL, Talk, claim, claim_one, delivered, failed, look, make_dm
 
 BREAKER = breaker.Breaker(threshold=3, pause=60.0)
@@ -67,7 +67,7 @@ async def test_another_ones_mention_in_the_same_batch_does_not_make_a_message_a_
             marking.News(talk.id, 1, talk.user, True, []),
             marking.News(other.id, 1, other.user, True, [talk.agent]),
         ]
-        assert (await marking.mark_due(connection, news)).streams == 0
+        assert (await connection.run(*marking.mark_due(news)))[-1].count == 0
 
 
 async def test_an_agent_without_trigger_is_never_called(connection: Connection) -> None:
@@ -522,7 +522,7 @@ async def test_inbox_updates_are_coalesced(connection: Connection) -> None:
     assert await claim(connection) == []
     await store.finish(connection, [delivered(stream)])
     assert await claim(connection) == []
-    assert (await marking.mark_inbox(connection, talk.id, [talk.user])).streams == 1
+    assert (await connection.run(*marking.mark_inbox(talk.id, [talk.user])))[-1].count == 1
     assert (await claim_one(connection)).call_seq == 3
 
 
@@ -532,6 +532,6 @@ async def test_a_read_tells_a_subscription_though_nothing_was_said_since_it_came
     talk = await group(connection, trigger="none")
     await talk.say(connection)
     await subscribe(talk, "inbox.updated", participant_id=talk.user)
-    assert (await marking.mark_inbox(connection, talk.id, ["someone-else"])).streams == 0
-    assert (await marking.mark_inbox(connection, talk.id, [talk.user])).streams == 1
+    assert (await connection.run(*marking.mark_inbox(talk.id, ["someone-else"])))[-1].count == 0
+    assert (await connection.run(*marking.mark_inbox(talk.id, [talk.user])))[-1].count == 1
     assert (await claim_one(connection)).event == "inbox.updated"

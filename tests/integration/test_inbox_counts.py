@@ -57,7 +57,8 @@ async def counts(pool: Pool, group: Group, who: int) -> tuple[int, int, int]:
 
 async def read(pool: Pool, group: Group, who: int, seq: int) -> int:
     async with pool.connection() as connection:
-        return await store.move_cursor(connection, group.people[who], group.id, seq)
+        (moved,) = await connection.run(store.move_cursor(group.people[who], group.id, seq))
+    return int(moved.rows[0][0])
 
 
 async def brute_force(pool: Pool, group: Group, who: int) -> tuple[int, int]:

@@ -271,7 +271,7 @@ async def test_after_an_outage_of_valkey_every_open_inbox_is_looked_at_again(
     inbox = await Inbox(here, owner).join()
     assert inbox.entries[group.key]["unread_count"] == 1
     async with here.pool.connection() as connection:
-        await inbox_store.move_cursor(connection, owner, group.id, 1)
+        await connection.run(inbox_store.move_cursor(owner, group.id, 1))
     here.inboxes.refresh_all()
     await inbox.until_entry(group, unread_count=0)
 

@@ -2,6 +2,8 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from itertools import product
+from typing import get_args
 from uuid import uuid4
 
 import pytest
@@ -12,10 +14,11 @@ from agents import bulk, endpoints, operations, registration, store, stream_quer
 from agents.breaker import Breaker, note_outcomes
 from agents.models import AgentEndpoint, DeliveryStream, Endpoint, Subscription
 from agents.secrets import Private, open_private
+from conversations.connection import Connection
 from conversations.errors import Conflict, InvalidRequest, NotFound
 from conversations.models import Conversation, Message
+from fleetlm.api.stream_forms import State
 from runtime import members
-from runtime.database import Connection
 from tests.integration.streams import (
     URL,
     Connect,
@@ -151,6 +154,38 @@ async def test_a_retry_that_waits_is_not_brought_forward_by_a_message(
 
 
 # States.
+
+
+async def test_every_stream_is_in_one_state_and_is_found_in_it(connection: Connection, talk: Talk) -> None:
+    now = datetime.now(UTC)
+    rows = DeliveryStream.objects.filter(agent_id=talk.agent)
+    seen = set()
+    for parked, enabled, handed_over, waiting, failed_before in product(
+        ("", "operator", "exhausted"),
+        (True, False),
+        (True, False),
+        ("", "due", "leased", "blocked"),
+        (True, False),
+    ):
+        await sync_to_async(rows.update)(
+            parked_at=now if parked else None,
+            park_reason=parked,
+            enabled=enabled,
+            handed_over=handed_over,
+            due_at=now if waiting else None,
+            lease_id=uuid4() if waiting == "leased" else None,
+            blocked=waiting == "blocked",
+            first_failed_at=now if failed_before else None,
+        )
+        name = stream_queries.state(await talk.stream())
+        found = {
+            state
+            for state, condition in stream_queries.STATES.items()
+            if await rows.filter(condition).aexists()
+        }
+        assert found == {name}
+        seen.add(name)
+    assert seen == set(stream_queries.STATES) == set(get_args(State))
 
 
 async def test_every_state_has_its_name(connection: Connection, talk: Talk) -> None:
