@@ -7,6 +7,7 @@ fails alone.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -237,6 +238,7 @@ def same_body(request: AppendRequest, stored: Message) -> bool:
     )
 
 
+@lru_cache(maxsize=256)
 def timestamp(moment: datetime) -> str:
     """ISO 8601 in UTC with microseconds: `2026-01-31T12:00:00.000000Z`. `moment` is in UTC."""
     return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

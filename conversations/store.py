@@ -107,20 +107,21 @@ async def lock_and_look(
     """
     retries = [(r.key, r.sender_id, r.client_id) for r in requests if r.client_id is not None]
     targets = [(r.key, r.reply_to) for r in requests if r.kind == "redaction" and r.reply_to is not None]
-    locked, stored, sent = await runner.run(
-        LOCK_HEADS(list({request.key for request in requests})),
-        SELECT_DUPLICATES(*columns(retries, 3)),
-        SELECT_SENDERS(*columns(targets, 2)),
+    calls = [LOCK_HEADS(list({request.key for request in requests}))]
+    calls += [SELECT_DUPLICATES(*columns(retries))] if retries else []
+    calls += [SELECT_SENDERS(*columns(targets))] if targets else []
+    locked, *looked = await runner.run(*calls)
+    stored = [message_from_row(row) for row in looked[0].rows] if retries else []
+    return (
+        {row[1]: Head(*row) for row in locked.rows},
+        {(m.conversation, m.sender_id, m.client_id): m for m in stored if m.client_id is not None},
+        {(row[0], row[1]): row[2] for row in looked[-1].rows} if targets else {},
     )
-    heads = {row[1]: Head(*row) for row in locked.rows}
-    messages = [message_from_row(row) for row in stored.rows]
-    duplicates = {(m.conversation, m.sender_id, m.client_id): m for m in messages if m.client_id is not None}
-    return heads, duplicates, {(row[0], row[1]): row[2] for row in sent.rows}
 
 
-def columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
-    """Rows of this width as one list for each column: what `unnest` takes."""
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """Rows, at least one, as one list for each column: what `unnest` takes."""
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 async def select_members(runner: Runner, conversation_ids: Sequence[int]) -> dict[int, Members]:
@@ -152,17 +153,17 @@ def insert_messages(messages: Sequence[Message]) -> list[Call]:
         )
         for m in messages
     ]
-    calls = [INSERT_MESSAGES(*columns(rows, 13))]
+    calls = [INSERT_MESSAGES(*columns(rows))]
     targets = [(m.conversation_id, m.reply_to) for m in messages if m.kind == "redaction"]
     if targets:
-        calls.append(BLANK_REDACTED(*columns(targets, 2)))
+        calls.append(BLANK_REDACTED(*columns(targets)))
     return calls
 
 
 def update_heads(heads: Sequence[Head]) -> Call:
     """Write back the counters that a plan has moved."""
     rows = [(h.id, h.last_seq, h.countable, _json(h.last_message) if h.last_message else None) for h in heads]
-    return UPDATE_HEADS(*columns(rows, 4))
+    return UPDATE_HEADS(*columns(rows))
 
 
 def _json(value: Any) -> str:

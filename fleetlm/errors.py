@@ -56,7 +56,7 @@ def as_error(error: Exception) -> FleetLMError:
     if isinstance(error, TooManyFieldsSent):
         return InvalidRequest("The request has too many parameters.")
     if isinstance(error, Http404):
-        return NotFound()
+        return NotFound("There is nothing at this path; /api/docs lists what there is.")
     if isinstance(error, _DATABASE_AWAY):
         logger.warning("Postgres does not answer: %s", error)
         return Unavailable(retry_after=1)

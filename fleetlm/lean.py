@@ -20,6 +20,7 @@ from django.utils.module_loading import import_string
 
 from conversations.errors import InvalidRequest, TooLarge
 from fleetlm.api.base import error_response
+from fleetlm.errors import as_error
 
 MIDDLEWARE = ["corsheaders.middleware.CorsMiddleware"]
 """Async all the way; each one more is paid for by every message."""
@@ -37,21 +38,11 @@ class LeanHandler(ASGIHandler):
     """An `ASGIHandler` for async views only."""
 
     def load_middleware(self, is_async: bool = False) -> None:
-        """The short list, around Django's own resolving and calling of the view."""
-        self._view_middleware: list[Any] = []
-        self._template_response_middleware: list[Any] = []
-        self._exception_middleware: list[Any] = []
-        resolve_and_call: Callable[[HttpRequest], Any] = super()._get_response_async  # type: ignore[misc]
-        handler: Callable[[HttpRequest], Any] = convert_exception_to_response(resolve_and_call)
-        self._without_origin = handler
+        """The short list, around the views."""
+        handler: Callable[[HttpRequest], Any] = _call_view
         for path in reversed(MIDDLEWARE):
             handler = convert_exception_to_response(import_string(path)(handler))
         self._chain = handler
-
-    def resolve_request(self, request: HttpRequest) -> ResolverMatch:
-        """What this path leads to. Django tries its patterns one after the other; here the answer is remembered."""
-        request.resolver_match = match = _resolve(request.path_info)
-        return match
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request."""
@@ -62,22 +53,19 @@ class LeanHandler(ASGIHandler):
 
     async def _answer(self, scope: Any, body: BytesIO, receive: Any, send: Any) -> None:
         if body is _TOO_LARGE:
-            await self.send_response(error_response(TooLarge(limit=settings.FLEETLM.request_bytes)), send)
+            await _send(error_response(TooLarge(limit=settings.FLEETLM.request_bytes)), send)
             return
         try:
             request = ASGIRequest(scope, body)
         except UnicodeDecodeError:
-            await self.send_response(error_response(InvalidRequest("The path is not valid UTF-8.")), send)
+            await _send(error_response(InvalidRequest("The path is not valid UTF-8.")), send)
             return
         # Only browsers send an Origin; for all others there is nothing to do around the view.
-        chain: Callable[[HttpRequest], Any] = (
-            self._chain if "HTTP_ORIGIN" in request.META else self._without_origin
-        )
-        response = await chain(request)
+        response = await (self._chain if "HTTP_ORIGIN" in request.META else _call_view)(request)
         if response.streaming:
             await self._stream(response, receive, send)
         else:
-            await self.send_response(response, send)
+            await _send(response, send)
 
     async def _stream(self, response: HttpResponseBase, receive: Any, send: Any) -> None:
         """Send until the end or until the client goes; either way the response's iterator is closed."""
@@ -97,9 +85,27 @@ class LeanHandler(ASGIHandler):
 _TOO_LARGE = BytesIO()
 
 
+async def _call_view(request: HttpRequest) -> HttpResponseBase:
+    """Call the view that this path leads to. Views render their own errors; a path that leads nowhere is left."""
+    try:
+        request.resolver_match = match = _resolve(request.path_info)
+        response: HttpResponseBase = await match.func(request, *match.args, **match.kwargs)
+        return response
+    except Exception as error:  # noqa: BLE001  # rendered, and logged if it is a fault of ours
+        return error_response(as_error(error))
+
+
 @lru_cache(maxsize=4_096)
 def _resolve(path: str) -> ResolverMatch:
+    """Django tries its patterns one after the other; here the answer is remembered."""
     return resolve(path)
+
+
+async def _send(response: Any, send: Any) -> None:
+    """Send a whole `HttpResponse`. Those of the API have no cookies."""
+    headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
+    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+    await send({"type": "http.response.body", "body": response.content})
 
 
 async def _read_body(scope: Any, receive: Callable[[], Awaitable[Any]]) -> BytesIO | None:

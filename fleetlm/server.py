@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import uvicorn
 from django.conf import settings
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 from websockets.protocol import OPEN
@@ -22,8 +23,55 @@ FAREWELL_SECONDS = 2.0
 """How long a draining process waits for a peer's answer to its close frame."""
 
 
+class HttpProtocol(HttpToolsProtocol):
+    """uvicorn's protocol; the head of an answer leaves together with the beginning of its body."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Serve a connection."""
+        super().connection_made(cast(asyncio.Transport, _HeadsWithBodies(transport)))
+
+
+class _HeadsWithBodies:
+    """A transport that holds the head of an answer back until its body comes: each write by itself is a system call."""
+
+    def __init__(self, transport: Any) -> None:
+        self.inner = transport
+        self._head: bytes | None = None
+        self._loop = asyncio.get_running_loop()
+
+    def write(self, data: bytes) -> None:
+        """Write, together with what was held back; what comes without more in the same turn of the loop is not held longer."""
+        if self._head is not None:
+            head, self._head = self._head, None
+            self.inner.write(head + data)
+        elif data.startswith(b"HTTP/1.1 ") and data.endswith(b"\r\n\r\n"):
+            self._head = data
+            self._loop.call_soon(self._flush)
+        else:
+            self.inner.write(data)
+
+    def _flush(self) -> None:
+        if self._head is not None:
+            self.write(b"")
+
+    def close(self) -> None:
+        """Close when everything was written."""
+        self._flush()
+        self.inner.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
 class SocketProtocol(WebSocketsSansIOProtocol):
     """uvicorn's protocol; the application may write whole frames to the transport itself (`fleetlm.sockets.outbox.Wire`)."""
+
+    _gathered: list[bytes] | None = None
+    _gathered_bytes = 0
+
+    def connection_made(self, transport: Any) -> None:
+        """Take a connection over from HTTP."""
+        super().connection_made(transport.inner if isinstance(transport, _HeadsWithBodies) else transport)
 
     def handle_connect(self, event: Request) -> None:
         """Lend this connection to the application, which starts on the loop's next turn."""
@@ -34,6 +82,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
 
     async def send(self, message: Any) -> None:
         """Take an ASGI event. A connection that was refused with an answer is complete: no fault, and not logged as one."""
+        self._flush()
         await super().send(message)
         if self.initial_response is not None and self.close_sent:
             self.handshake_complete = True
@@ -46,6 +95,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         if not self.handshake_complete or self.close_sent:
             super().shutdown()
             return
+        self._flush()
         self.stop_keepalive()
         self.queue.put_nowait({"type": "websocket.disconnect", "code": 1012})
         self.conn.send_close(1012)
@@ -62,17 +112,29 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         self.transport.abort()
 
     def write(self, data: bytes) -> None:
-        """Write whole WebSocket frames, unless the connection is on its way out, or cut."""
+        """Write whole WebSocket frames, unless the connection is on its way out, or cut.
+
+        They leave together at the next turn of the loop: each write by itself is a system call.
+        """
+        if self._gathered is None:
+            self._gathered = []
+            self.loop.call_soon(self._flush)
+        self._gathered.append(data)
+        self._gathered_bytes += len(data)
+
+    def _flush(self) -> None:
+        gathered, self._gathered, self._gathered_bytes = self._gathered, None, 0
         is_open = self.handshake_complete and not self.close_sent and self.conn.state is OPEN
-        if is_open and not self.transport.is_closing():
-            self.transport.write(data)
+        if gathered and is_open and not self.transport.is_closing():
+            self.transport.write(gathered[0] if len(gathered) == 1 else b"".join(gathered))
 
     def unsent(self) -> int:
         """Bytes that the peer has not taken yet."""
-        return self.transport.get_write_buffer_size()
+        return self._gathered_bytes + int(self.transport.get_write_buffer_size())
 
     async def room(self) -> None:
         """Return when the transport has room."""
+        self._flush()
         await self.writable.wait()
 
     def abort(self) -> None:
@@ -110,7 +172,7 @@ def serve(*, reuse_port: bool = False) -> None:
         host=config.host,
         port=config.port,
         loop="uvloop",
-        http="httptools",
+        http=HttpProtocol,
         ws=SocketProtocol,
         ws_max_size=config.request_bytes,
         ws_per_message_deflate=False,

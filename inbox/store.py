@@ -54,7 +54,7 @@ def advance_senders(messages: Sequence[Message], members: dict[int, Members]) ->
         for m in messages
         if m.sender_id in members.get(m.conversation_id, {})
     }
-    return [ADVANCE_SENDERS(*columns([(*who, *where) for who, where in newest.items()], 4))] if newest else []
+    return [ADVANCE_SENDERS(*columns([(*who, *where) for who, where in newest.items()]))] if newest else []
 
 
 def update_mentions(messages: Sequence[Message]) -> list[Call]:
@@ -62,10 +62,10 @@ def update_mentions(messages: Sequence[Message]) -> list[Call]:
     calls = []
     named = [(one, m.conversation_id, m.seq) for m in messages for one in m.mentions if one != m.sender_id]
     if named:
-        calls.append(INSERT_MENTIONS(*columns(named, 3)))
+        calls.append(INSERT_MENTIONS(*columns(named)))
     redacted = [(m.conversation_id, m.reply_to) for m in messages if m.kind == "redaction"]
     if redacted:
-        calls.append(DELETE_MENTIONS(*columns(redacted, 2)))
+        calls.append(DELETE_MENTIONS(*columns(redacted)))
     return calls
 
 

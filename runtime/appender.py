@@ -155,8 +155,15 @@ class Appender:
             logger.exception("An append batch failed")
             _fail_all(batch, error)
         else:
+            # Not now: first the next batch sets out, so that Postgres works while this process tells of this one.
+            asyncio.get_running_loop().call_soon(self._finish, batch, committed)
+
+    def _finish(self, batch: list[_Waiting], committed: Committed) -> None:
+        try:
             self._on_commit(committed)
-            _answer(batch, committed)
+        except Exception:  # it is stored: whoever sent it is told so, and others find it in Postgres
+            logger.exception("A committed batch could not be published")
+        _answer(batch, committed)
 
     async def _one_by_one(self, batch: list[_Waiting], error: Exception) -> None:
         """A value that cannot be stored fails alone: the others of its batch are tried again without it."""

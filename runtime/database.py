@@ -54,7 +54,7 @@ def make_pool(size: int | None = None) -> Pool:
             "prepare_threshold": 2,
             "connect_timeout": 5,
             "options": f"-c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS} "
-            f"-c idle_in_transaction_session_timeout={IDLE_TRANSACTION_TIMEOUT_MS} -c TimeZone=UTC -c jit=off",
+            f"-c idle_in_transaction_session_timeout={IDLE_TRANSACTION_TIMEOUT_MS} -c TimeZone=UTC -c jit=off -c plan_cache_mode=force_generic_plan",
         },
         min_size=2,
         max_size=size or settings.FLEETLM.database_pool,

@@ -23,6 +23,10 @@ from runtime.core import Runtime, current
 
 S = TypeVar("S", bound=msgspec.Struct)
 
+ALLOWED_HOSTS_REMEMBERED = 100
+
+_allowed_hosts: set[str | None] = set()
+
 _METHODS = frozenset({"get", "post", "patch", "put", "delete"})
 
 
@@ -46,7 +50,7 @@ class ApiView(APIView):
         """Authenticate, call the method's handler and render what it returns or raises."""
         self.request = request  # type: ignore[assignment]
         try:
-            request.get_host()
+            _check_host(request)
             self.runtime = current()
             if not self.runtime.started:
                 await self.runtime.start()
@@ -77,6 +81,15 @@ class ApiView(APIView):
         return msgspec.convert(_query_values(self.request), form, strict=False)
 
 
+def _check_host(request: HttpRequest) -> None:
+    """Raises `DisallowedHost`. Hosts once found allowed are remembered: the check takes longer than finding the view."""
+    host = request.META.get("HTTP_HOST")
+    if host not in _allowed_hosts:
+        request.get_host()
+        if len(_allowed_hosts) < ALLOWED_HOSTS_REMEMBERED:
+            _allowed_hosts.add(host)
+
+
 def read_body(request: Any, form: type[S]) -> S:
     """Decode a JSON body into a struct; see `ApiView.body`."""
     raw: bytes = request.body
@@ -103,8 +116,8 @@ def render(reply: Reply) -> HttpResponse:
     if reply.status == 204:
         return HttpResponse(status=204, headers=reply.headers)
     body = reply.data if isinstance(reply.data, bytes) else _encode(reply.data)
-    headers = {"Content-Length": str(len(body)), **reply.headers}
-    return HttpResponse(body, status=reply.status, content_type="application/json", headers=headers)
+    headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **reply.headers}
+    return HttpResponse(body, status=reply.status, headers=headers)
 
 
 def _encode(data: Any) -> bytes:
