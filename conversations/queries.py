@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from conversations.append import Message
-from conversations.connection import Connection
+from conversations.connection import Runner, Statement
 from conversations.store import MESSAGE_COLUMNS, message_from_row
 
 
@@ -24,62 +24,61 @@ class View:
 
 
 # One probe of the unique key and one of the membership's unique pair.
-SELECT_VIEW = """
+SELECT_VIEW = Statement("""
 SELECT c.id, c.key, c.epoch, c.kind, c.state, c.last_seq, c.version, m.role
 FROM conversations_conversation c
-LEFT JOIN conversations_membership m ON m.conversation_id = c.id AND m.participant_id = %s
-WHERE c.key = %s
-"""
+LEFT JOIN conversations_membership m ON m.conversation_id = c.id AND m.participant_id = $1::text
+WHERE c.key = $2::text
+""")
 
 # Both pages are range scans of the unique index (conversation_id, seq), stopped by the limit: the same cost at any depth.
-SELECT_AFTER = f"""
+SELECT_AFTER = Statement(f"""
 SELECT {MESSAGE_COLUMNS}
 FROM conversations_message m JOIN conversations_conversation c ON c.id = m.conversation_id
-WHERE m.conversation_id = %s AND m.seq > %s AND m.seq <= %s ORDER BY m.seq LIMIT %s
-"""
-SELECT_BEFORE = f"""
+WHERE m.conversation_id = $1 AND m.seq > $2 AND m.seq <= $3 ORDER BY m.seq LIMIT $4
+""")
+SELECT_BEFORE = Statement(f"""
 SELECT {MESSAGE_COLUMNS}
 FROM conversations_message m JOIN conversations_conversation c ON c.id = m.conversation_id
-WHERE m.conversation_id = %s AND m.seq < %s ORDER BY m.seq DESC LIMIT %s
-"""
+WHERE m.conversation_id = $1 AND m.seq < $2 ORDER BY m.seq DESC LIMIT $3
+""")
 
-SELECT_HEADS = "SELECT id, epoch, last_seq, version FROM conversations_conversation WHERE id = ANY(%s)"
+SELECT_HEADS = Statement(
+    "SELECT id, epoch, last_seq, version FROM conversations_conversation WHERE id = ANY($1::bigint[])"
+)
 
-SELECT_STILL_MEMBERS = """
-SELECT participant_id FROM conversations_membership WHERE conversation_id = %s AND participant_id = ANY(%s)
-"""
+SELECT_STILL_MEMBERS = Statement("""
+SELECT participant_id FROM conversations_membership WHERE conversation_id = $1 AND participant_id = ANY($2::text[])
+""")
 
 
-async def view(connection: Connection, key: str, participant_id: str | None) -> View | None:
+async def view(runner: Runner, key: str, participant_id: str | None) -> View | None:
     """The conversation with this canonical key as this participant finds it, or None."""
-    cursor = await connection.execute(SELECT_VIEW, (participant_id, key))
-    row = await cursor.fetchone()
-    return View(*row) if row else None
+    (found,) = await runner.run(SELECT_VIEW(participant_id, key))
+    return View(*found.rows[0]) if found.rows else None
 
 
 async def page_after(
-    connection: Connection, conversation_id: int, after: int, up_to: int, limit: int
+    runner: Runner, conversation_id: int, after: int, up_to: int, limit: int
 ) -> list[Message]:
     """Up to `limit` messages with `after < seq <= up_to`, oldest first."""
-    cursor = await connection.execute(SELECT_AFTER, (conversation_id, after, up_to, limit))
-    return [message_from_row(row) for row in await cursor.fetchall()]
+    (page,) = await runner.run(SELECT_AFTER(conversation_id, after, up_to, limit))
+    return [message_from_row(row) for row in page.rows]
 
 
-async def page_before(connection: Connection, conversation_id: int, before: int, limit: int) -> list[Message]:
+async def page_before(runner: Runner, conversation_id: int, before: int, limit: int) -> list[Message]:
     """The `limit` newest messages with `seq < before`, oldest first."""
-    cursor = await connection.execute(SELECT_BEFORE, (conversation_id, before, limit))
-    return [message_from_row(row) for row in reversed(await cursor.fetchall())]
+    (page,) = await runner.run(SELECT_BEFORE(conversation_id, before, limit))
+    return [message_from_row(row) for row in reversed(page.rows)]
 
 
-async def heads(connection: Connection, conversation_ids: Sequence[int]) -> dict[int, tuple[UUID, int, int]]:
+async def heads(runner: Runner, conversation_ids: Sequence[int]) -> dict[int, tuple[UUID, int, int]]:
     """Epoch, last seq and version of each of these conversations that still exists."""
-    cursor = await connection.execute(SELECT_HEADS, (list(conversation_ids),))
-    return {row[0]: (row[1], row[2], row[3]) for row in await cursor.fetchall()}
+    (found,) = await runner.run(SELECT_HEADS(list(conversation_ids)))
+    return {row[0]: (row[1], row[2], row[3]) for row in found.rows}
 
 
-async def still_members(
-    connection: Connection, conversation_id: int, participant_ids: Sequence[str]
-) -> set[str]:
+async def still_members(runner: Runner, conversation_id: int, participant_ids: Sequence[str]) -> set[str]:
     """Which of these participants are members now."""
-    cursor = await connection.execute(SELECT_STILL_MEMBERS, (conversation_id, list(participant_ids)))
-    return {row[0] for row in await cursor.fetchall()}
+    (found,) = await runner.run(SELECT_STILL_MEMBERS(conversation_id, list(participant_ids)))
+    return {row[0] for row in found.rows}

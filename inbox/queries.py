@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from psycopg import AsyncConnection
-
 from conversations import rules
 from conversations.append import timestamp
-
-Connection = AsyncConnection[tuple[Any, ...]]
+from conversations.connection import Runner, Statement
+from conversations.store import columns
 
 LISTED_PARTICIPANTS = 50
 """The most participants that an entry lists; a larger conversation is listed in part."""
@@ -27,45 +25,48 @@ FROM conversations_membership m
 JOIN conversations_conversation c ON c.id = m.conversation_id
 JOIN inbox_readcursor r ON r.participant_id = m.participant_id AND r.conversation_id = m.conversation_id
 """
-SELECT_ENTRIES = (
-    f"{_ENTRY} JOIN unnest(%s::text[], %s::bigint[]) AS asked (participant_id, conversation_id)"
+SELECT_ENTRIES = Statement(
+    f"{_ENTRY} JOIN unnest($1::text[], $2::bigint[]) AS asked (participant_id, conversation_id)"
     " ON asked.participant_id = m.participant_id AND asked.conversation_id = m.conversation_id"
 )
 
-SELECT_ENTRIES_OF = f"""{_ENTRY}
-JOIN unnest(%s::bigint[]) AS asked (conversation_id) ON asked.conversation_id = m.conversation_id
+SELECT_ENTRIES_OF = Statement(f"""{_ENTRY}
+JOIN unnest($1::bigint[]) AS asked (conversation_id) ON asked.conversation_id = m.conversation_id
 WHERE m.participant_id IN (SELECT participant_id FROM conversations_membership l
-  WHERE l.conversation_id = asked.conversation_id ORDER BY participant_id LIMIT %s)
-"""
+  WHERE l.conversation_id = asked.conversation_id ORDER BY participant_id LIMIT $2)
+""")
 
 # The newest conversations of one participant with what their entries depend on: no subqueries, no JSON.
-SELECT_VERSIONS = """
+SELECT_VERSIONS = Statement("""
 SELECT c.id, c.last_seq, c.version, r.last_read_seq
 FROM conversations_membership m
 JOIN conversations_conversation c ON c.id = m.conversation_id
 JOIN inbox_readcursor r ON r.participant_id = m.participant_id AND r.conversation_id = m.conversation_id
-WHERE m.participant_id = %s AND c.state <> 'archived' ORDER BY c.updated_at DESC LIMIT %s
-"""
+WHERE m.participant_id = $1 AND c.state <> 'archived' ORDER BY c.updated_at DESC LIMIT $2
+""")
 
-# Messages of the last seconds, by the time-ordered primary key: what repairs inboxes whose hints were lost.
-SELECT_RECENT = """
-SELECT conversation_id, max(seq) FROM conversations_message WHERE id > %s GROUP BY conversation_id
-"""
+# Messages of the last seconds, by the time-ordered primary key: what repairs inboxes whose hints were lost. The limit is
+# more than a server takes in that time; without it Postgres, which plans before it knows the time, would read all messages.
+SELECT_RECENT = Statement("""
+SELECT conversation_id, max(seq)
+FROM (SELECT conversation_id, seq FROM conversations_message WHERE id > $1 ORDER BY id DESC LIMIT 100000) recent
+GROUP BY conversation_id
+""")
 
-SELECT_LOCAL_MEMBERS = """
+SELECT_LOCAL_MEMBERS = Statement("""
 SELECT participant_id, conversation_id FROM conversations_membership
-WHERE conversation_id = ANY(%s) AND participant_id = ANY(%s)
-"""
+WHERE conversation_id = ANY($1::bigint[]) AND participant_id = ANY($2::text[])
+""")
 
-SELECT_KEYS = "SELECT id, key FROM conversations_conversation WHERE id = ANY(%s)"
+SELECT_KEYS = Statement("SELECT id, key FROM conversations_conversation WHERE id = ANY($1::bigint[])")
 
-SELECT_MEMBERS = """
+SELECT_MEMBERS = Statement("""
 SELECT m.participant_id, p.kind, p.display_name, m.role, coalesce(r.last_read_seq, 0)
 FROM conversations_membership m
 JOIN conversations_participant p ON p.id = m.participant_id
 LEFT JOIN inbox_readcursor r ON r.participant_id = m.participant_id AND r.conversation_id = m.conversation_id
-WHERE m.conversation_id = %s ORDER BY m.id LIMIT %s
-"""
+WHERE m.conversation_id = $1 ORDER BY m.id LIMIT $2
+""")
 
 
 def _entry(row: Sequence[Any]) -> dict[str, Any]:
@@ -85,56 +86,53 @@ def _entry(row: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-async def entries(
-    connection: Connection, asked: Sequence[tuple[str, int]]
-) -> dict[tuple[str, int], dict[str, Any]]:
+async def entries(runner: Runner, asked: Sequence[tuple[str, int]]) -> dict[tuple[str, int], dict[str, Any]]:
     """The inbox entries of these (participant id, conversation id) pairs that are memberships."""
-    columns = [list(column) for column in zip(*asked, strict=True)]
-    cursor = await connection.execute(SELECT_ENTRIES, columns)
-    return {(row[0], row[1]): _entry(row) for row in await cursor.fetchall()}
+    (found,) = await runner.run(SELECT_ENTRIES(*columns(asked)))
+    return {(row[0], row[1]): _entry(row) for row in found.rows}
 
 
-async def versions(connection: Connection, participant_id: str, limit: int) -> dict[int, list[int]]:
+async def versions(runner: Runner, participant_id: str, limit: int) -> dict[int, list[int]]:
     """What the participant's newest entries depend on, newest first: conversation id → its version numbers."""
-    cursor = await connection.execute(SELECT_VERSIONS, (participant_id, limit))
-    return {row[0]: list(row[1:]) for row in await cursor.fetchall()}
+    (found,) = await runner.run(SELECT_VERSIONS(participant_id, limit))
+    return {row[0]: list(row[1:]) for row in found.rows}
 
 
-async def recent_conversations(connection: Connection, since: Any) -> dict[int, int]:
+async def recent_conversations(runner: Runner, since: Any) -> dict[int, int]:
     """Conversations written to since this UUIDv7 (a time), with their newest seq."""
-    cursor = await connection.execute(SELECT_RECENT, (since,))
-    return {row[0]: row[1] for row in await cursor.fetchall()}
+    (found,) = await runner.run(SELECT_RECENT(since))
+    return {row[0]: row[1] for row in found.rows}
 
 
-async def keys_of(connection: Connection, conversation_ids: Sequence[int]) -> dict[int, str]:
+async def keys_of(runner: Runner, conversation_ids: Sequence[int]) -> dict[int, str]:
     """The keys of these conversations by id."""
-    cursor = await connection.execute(SELECT_KEYS, (list(conversation_ids),))
-    return {row[0]: row[1] for row in await cursor.fetchall()}
+    (found,) = await runner.run(SELECT_KEYS(list(conversation_ids)))
+    return {row[0]: row[1] for row in found.rows}
 
 
 async def memberships_among(
-    connection: Connection, conversation_ids: Sequence[int], participant_ids: Sequence[str]
+    runner: Runner, conversation_ids: Sequence[int], participant_ids: Sequence[str]
 ) -> list[tuple[str, int]]:
     """The (participant id, conversation id) pairs of these participants in these conversations."""
-    cursor = await connection.execute(SELECT_LOCAL_MEMBERS, (list(conversation_ids), list(participant_ids)))
-    return [(row[0], row[1]) for row in await cursor.fetchall()]
+    (found,) = await runner.run(SELECT_LOCAL_MEMBERS(list(conversation_ids), list(participant_ids)))
+    return [(row[0], row[1]) for row in found.rows]
 
 
-async def members(connection: Connection, conversation_id: int, limit: int) -> list[dict[str, Any]]:
+async def members(runner: Runner, conversation_id: int, limit: int) -> list[dict[str, Any]]:
     """The first `limit` members: `{id, kind, display_name, role, last_read_seq}` each."""
-    cursor = await connection.execute(SELECT_MEMBERS, (conversation_id, limit))
+    (found,) = await runner.run(SELECT_MEMBERS(conversation_id, limit))
     names = ("id", "kind", "display_name", "role", "last_read_seq")
-    return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
+    return [dict(zip(names, row, strict=True)) for row in found.rows]
 
 
 async def entries_of(
-    connection: Connection, conversation_ids: Sequence[int], limit: int
+    runner: Runner, conversation_ids: Sequence[int], limit: int
 ) -> dict[int, dict[str, dict[str, Any]]]:
     """The inbox entries of these conversations' first `limit` members by id: conversation id → participant id → entry."""
-    found: dict[int, dict[str, dict[str, Any]]] = {
+    by_conversation: dict[int, dict[str, dict[str, Any]]] = {
         conversation_id: {} for conversation_id in conversation_ids
     }
-    cursor = await connection.execute(SELECT_ENTRIES_OF, (list(conversation_ids), limit))
-    for row in await cursor.fetchall():
-        found[row[1]][row[0]] = _entry(row)
-    return found
+    (found,) = await runner.run(SELECT_ENTRIES_OF(list(conversation_ids), limit))
+    for row in found.rows:
+        by_conversation[row[1]][row[0]] = _entry(row)
+    return by_conversation

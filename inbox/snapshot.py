@@ -10,8 +10,8 @@ import orjson
 from asgiref.sync import sync_to_async
 from django.core.cache import cache
 
+from conversations.connection import Runner
 from inbox import queries
-from inbox.queries import Connection
 
 CACHE_SECONDS = 86_400
 
@@ -21,15 +21,15 @@ WORTH_CACHING = 20
 _Cached = dict[str, tuple[list[int], Any]]
 
 
-async def snapshot(connection: Connection, participant_id: str, limit: int) -> bytes:
+async def snapshot(runner: Runner, participant_id: str, limit: int) -> bytes:
     """The participant's newest `limit` entries, newest first, as a JSON array."""
-    versions = await queries.versions(connection, participant_id, limit)
+    versions = await queries.versions(runner, participant_id, limit)
     if len(versions) < WORTH_CACHING:
-        built = await _build(connection, participant_id, list(versions))
+        built = await _build(runner, participant_id, list(versions))
         return orjson.dumps([built[one] for one in versions if one in built])
     cached = await _load(participant_id)
     stale = [one for one, version in versions.items() if cached.get(str(one), (None,))[0] != version]
-    built = await _build(connection, participant_id, stale)
+    built = await _build(runner, participant_id, stale)
     fresh: _Cached = {}
     for one, version in versions.items():
         if one in built:
@@ -42,11 +42,11 @@ async def snapshot(connection: Connection, participant_id: str, limit: int) -> b
 
 
 async def _build(
-    connection: Connection, participant_id: str, conversation_ids: list[int]
+    runner: Runner, participant_id: str, conversation_ids: list[int]
 ) -> dict[int, dict[str, Any]]:
     if not conversation_ids:
         return {}
-    entries = await queries.entries(connection, [(participant_id, one) for one in conversation_ids])
+    entries = await queries.entries(runner, [(participant_id, one) for one in conversation_ids])
     return {conversation_id: entry for (_, conversation_id), entry in entries.items()}
 
 

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any
 
-import psycopg
 import pytest
 from django.conf import settings
 from django.core.cache import cache
 
+from conversations.connection import Connection
 from inbox import queries, snapshot
 from tests.integration.server import Client, unique
 
@@ -199,12 +199,12 @@ def test_the_live_inbox_over_a_socket(api: Client, pair: tuple[str, str, str]) -
 
 
 @pytest.fixture
-async def connection() -> AsyncIterator[queries.Connection]:
-    async with await psycopg.AsyncConnection.connect(settings.FLEETLM.database_url, autocommit=True) as one:
+async def connection() -> AsyncIterator[Connection]:
+    async with await Connection.connect(settings.FLEETLM.database_url, autocommit=True) as one:
         yield one
 
 
-async def built_anew(connection: queries.Connection, participant_id: str) -> list[dict[str, Any]]:
+async def built_anew(connection: Connection, participant_id: str) -> list[dict[str, Any]]:
     """The inbox without a look at the cache."""
     order = await queries.versions(connection, participant_id, settings.FLEETLM.inbox_limit)
     entries = await queries.entries(connection, [(participant_id, one) for one in order])
@@ -212,7 +212,7 @@ async def built_anew(connection: queries.Connection, participant_id: str) -> lis
 
 
 async def test_the_cached_inbox_is_right_after_every_kind_of_change(
-    api: Client, connection: queries.Connection
+    api: Client, connection: Connection
 ) -> None:
     me, friend, other = unique("me"), unique("friend"), unique("other")
     api.ok("POST", "/api/participants", {"id": other})
@@ -264,7 +264,7 @@ async def test_the_cached_inbox_is_right_after_every_kind_of_change(
     assert cache.get(snapshot._cache_key(me)) is not None
 
 
-async def test_a_broken_cache_entry_is_built_anew(api: Client, connection: queries.Connection) -> None:
+async def test_a_broken_cache_entry_is_built_anew(api: Client, connection: Connection) -> None:
     me = unique("me")
     for _ in range(snapshot.WORTH_CACHING):
         api.group(me)
