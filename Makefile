@@ -25,7 +25,7 @@ check: .venv/installed-dev ## format, lint, types, layers, migrations, settings'
 	.venv/bin/python manage.py makemigrations --check --dry-run
 	.venv/bin/python manage.py configuration --check
 
-bench: .venv/installed-dev ## measure the figures of docs/ARCHITECTURE.md
+bench: .venv/installed-dev ## measure this machine, about 5 minutes; ARGS="--quick", "--only rest", "--processes 2", "--json FILE"
 	@.venv/bin/python -m bench $(ARGS)
 
 clean: ## remove what was installed or generated; the data in .fleetlm stays

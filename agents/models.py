@@ -201,6 +201,8 @@ class DeliveryStream(models.Model):
     last_error = models.CharField(max_length=500, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
+    # `due_at` must be in an index, so a stream that comes due, is claimed and comes to rest is written to every index each
+    # time; the appends between, to one that is due or in flight already, leave `due_at` alone and stay in the page (HOT).
     class Meta:
         constraints = (
             # In this order its index also finds the streams of a conversation, as every append must.

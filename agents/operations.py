@@ -160,10 +160,21 @@ def skip(stream: DeliveryStream, up_to: int | None = None) -> DeliveryStream:
     end = max(stream.wanted_seq, stream.call_seq or 0)
     target = stream.call_seq if up_to is None else up_to
     if target is None or not stream.cursor < target <= end:
-        words = f"seq must be {stream.cursor + 1} to {end}." if stream.cursor < end else "nothing is pending."
-        raise InvalidRequest(f"There is nothing to skip: {words}", field="seq")
+        raise InvalidRequest(_nothing_to_skip(stream.cursor + 1, end, named=up_to is not None), field="seq")
     _restart(stream, cursor=target)
     return stream
+
+
+def _nothing_to_skip(first: int, end: int, *, named: bool) -> str:
+    if first > end:
+        return "There is nothing to skip: nothing is pending."
+    if named:
+        return f"There is nothing to skip there: seq must be {first} to {end}."
+    pending = f"message {first} is" if first == end else f"messages {first} to {end} are"
+    return (
+        f"No call has been made that could be skipped: {pending} still to be delivered. "
+        "To give them up all the same, say in seq up to which one."
+    )
 
 
 @transaction.atomic
@@ -235,9 +246,10 @@ def _lock_log(stream: DeliveryStream, from_seq: int, to_seq: int) -> int:
 
 def _restart(stream: DeliveryStream, at: datetime | None = None, **changes: Any) -> None:
     """Give up the stream's call, change where it is, and have it called, at once or at `at`, if there is anything to
-    tell."""
+    tell. An operator's pause stays: only `resume` ends it."""
     locked = lock_in_order(DeliveryStream.objects.filter(id=stream.id))
-    locked.update(**FRESH_CALL, due_at=None, parked_at=None, park_reason="", **changes)
+    locked.update(**FRESH_CALL, due_at=None, **changes)
+    locked.exclude(park_reason=DeliveryStream.ParkReason.OPERATOR).update(parked_at=None, park_reason="")
     ready(locked).update(due_at=at or Now())
     stream.refresh_from_db()
 

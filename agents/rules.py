@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import msgspec
 import orjson
 
 from agents.errors import AnswerInvalid
@@ -60,8 +61,7 @@ _OUR_PREFIXES: Final = ("webhook-", "content-", "proxy-")
 _EMPTY_OBJECT: Final = orjson.Fragment(b"{}")
 
 
-@dataclass(frozen=True, slots=True)
-class ContextMessage:
+class ContextMessage(msgspec.Struct, frozen=True):
     """One message as an agent gets it. `content` and `metadata` are JSON text, as Postgres keeps them."""
 
     id: str

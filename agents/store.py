@@ -20,7 +20,8 @@ Connection = AsyncConnection[tuple[Any, ...]]
 ERROR_CHARACTERS = 500
 
 # A range scan of `stream_due`, which holds due streams only, stopped by the limit; what others have locked is
-# skipped. An endpoint takes its next place only if it then holds no more than are left, and no more than it may;
+# skipped. The coalesce is for the planner, which would else think that next to nothing is left where one endpoint has
+# most of the streams, and sort all that are due. An endpoint takes its next place only if it then holds no more than are left, and no more than it may;
 # one that has all its places is stepped over, so that the others come into the limit.
 # Where its breaker is open, one stream is let through when a probe is due, and those that would be given up
 # have their last try; the others are set aside until the breaker closes, each touched once. The endpoint is locked
@@ -31,10 +32,11 @@ CLAIM_DUE_STREAMS = """
 WITH due AS MATERIALIZED (
   SELECT s.id, s.endpoint_id, s.due_at, s.first_failed_at
   FROM agents_deliverystream s
-  WHERE s.due_at <= now() AND s.enabled AND NOT s.handed_over AND s.endpoint_id <> ALL(%(full)s::bigint[])
-    AND s.endpoint_id <> ALL(ARRAY(
+  WHERE s.due_at <= now() AND s.enabled AND NOT s.handed_over
+    AND coalesce(s.endpoint_id <> ALL(%(full)s::bigint[]), true)
+    AND coalesce(s.endpoint_id <> ALL(ARRAY(
       SELECT e.id FROM unnest(%(endpoint_ids)s::bigint[], %(held)s::int[]) AS busy (id, held)
-      JOIN agents_endpoint e USING (id) WHERE busy.held >= e.max_in_flight))
+      JOIN agents_endpoint e USING (id) WHERE busy.held >= e.max_in_flight)), true)
   ORDER BY s.due_at LIMIT %(limit)s
 ), judged AS MATERIALIZED (
   SELECT due.*, e.max_in_flight, coalesce(busy.held, 0) AS held,

@@ -6,16 +6,24 @@ from django.db.models import Q, QuerySet
 
 from agents.models import Attempt, DeliveryStream, Endpoint
 
-_FREE: Final = Q(parked_at__isnull=True, lease_id__isnull=True, due_at__isnull=False)
+_PARKED: Final = Q(parked_at__isnull=False)
+_OPEN: Final = Q(parked_at__isnull=True, enabled=True, handed_over=False)
+# What is called or waits for a call has a `due_at`: to say so leads to the index of those that do.
+_CALLING: Final = _OPEN & Q(due_at__isnull=False, lease_id__isnull=False)
+_WAITING: Final = _OPEN & Q(due_at__isnull=False, lease_id__isnull=True)
 
 STATES: Final[dict[str, Q]] = {
-    "due": _FREE & Q(blocked=False, first_failed_at__isnull=True),
-    "retrying": _FREE & Q(blocked=False, first_failed_at__isnull=False),
-    "blocked": Q(blocked=True),
-    "parked": Q(park_reason=DeliveryStream.ParkReason.EXHAUSTED),
-    "paused": Q(park_reason=DeliveryStream.ParkReason.OPERATOR),
+    "idle": _OPEN & Q(due_at__isnull=True),
+    "due": _WAITING & Q(blocked=False, first_failed_at__isnull=True),
+    "calling": _CALLING,
+    "retrying": _WAITING & Q(blocked=False, first_failed_at__isnull=False),
+    "blocked": _WAITING & Q(blocked=True),
+    "parked": _PARKED & Q(park_reason=DeliveryStream.ParkReason.EXHAUSTED),
+    "paused": _PARKED & Q(park_reason=DeliveryStream.ParkReason.OPERATOR),
+    "handed_over": Q(parked_at__isnull=True, enabled=True, handed_over=True),
+    "disabled": Q(parked_at__isnull=True, enabled=False),
 }
-"""What a stream waits for, as `state` names it too."""
+"""The streams in each state, as `state` names it: together they are all, and none is in two."""
 
 
 def state(stream: DeliveryStream) -> str:
@@ -35,6 +43,12 @@ def state(stream: DeliveryStream) -> str:
     return "due" if stream.first_failed_at is None else "retrying"
 
 
+def lag(stream: DeliveryStream) -> int:
+    """How many entries of the log the endpoint has still to be given: those up to the newest that it is called for. Of an
+    inbox, changes."""
+    return max(0, stream.wanted_seq - stream.cursor)
+
+
 def streams_of(endpoint: Endpoint) -> QuerySet[DeliveryStream]:
     """The streams of an endpoint, with their conversations."""
     return DeliveryStream.objects.filter(endpoint_id=endpoint.id).select_related("conversation", "endpoint")
@@ -43,12 +57,10 @@ def streams_of(endpoint: Endpoint) -> QuerySet[DeliveryStream]:
 def page(
     endpoint: Endpoint, *, in_state: str | None, after: int | None, limit: int
 ) -> tuple[list[DeliveryStream], int | None]:
-    """Streams of an endpoint, oldest first, those that wait for `in_state` or all; and what the next page is `after`."""
+    """Streams of an endpoint, oldest first, those in one state or all; and what the next page is `after`."""
     found = streams_of(endpoint).order_by("id")
     if in_state is not None:
         found = found.filter(STATES[in_state])
-    if in_state in ("due", "retrying", "blocked"):
-        found = found.filter(enabled=True, handed_over=False)
     if after is not None:
         found = found.filter(id__gt=after)
     streams = list(found[: limit + 1])

@@ -11,10 +11,12 @@ from django.conf import settings
 
 from bench import seed
 from conversations import store
+from conversations.connection import Statement
 from runtime.embedded.engine import wheel_file
 from runtime.embedded.postgres import VERSION
 
 CLIENTS = 32
+_PARAMETER = re.compile(r"\$(\d+)")
 ROWS = 64
 
 # The lock is taken first, since the seqs come of it; the writes and the commit then go out together, as in the server.
@@ -47,8 +49,8 @@ def prepare() -> None:
     seed.groups({key: ["sender-1", "reader-1"] for key in keys})
 
 
-def transactions_per_second(data: Path, rows: int, seconds: float, text: str) -> float:
-    """How many appends of so many rows each a second. Raises `SystemExit` when pgbench fails."""
+def transactions_per_second(data: Path, rows: int, text: str) -> float:
+    """How many appends of so many rows each a second, over a second. Raises `SystemExit` when pgbench fails."""
     prefix = "'ceiling-' || :client_id::int || '-' || "
     keys = (
         f"ARRAY[{prefix} :place::int]"
@@ -72,7 +74,7 @@ def transactions_per_second(data: Path, rows: int, seconds: float, text: str) ->
         "-M",
         "prepared",
     ]
-    command += ["-c", str(CLIENTS), "-j", "2", "-T", str(max(int(seconds), 1)), "-f", str(script)]
+    command += ["-c", str(CLIENTS), "-j", "2", "-T", "1", "-f", str(script)]
     done = subprocess.run([*command, settings.FLEETLM.database_url], capture_output=True, text=True)
     found = re.search(r"tps = ([\d.]+)", done.stdout)
     if done.returncode or not found:
@@ -80,5 +82,9 @@ def transactions_per_second(data: Path, rows: int, seconds: float, text: str) ->
     return float(found[1])
 
 
-def _filled(statement: str, values: tuple[str, ...]) -> str:
-    return statement.replace("%s", "{}").format(*values).strip()
+def _filled(statement: Statement, values: tuple[str, ...]) -> str:
+    """The statement's SQL with these expressions for `$1`, `$2` … Raises `SystemExit` when it takes other ones."""
+    sql = statement.sql.decode().strip()
+    if {int(number) for number in _PARAMETER.findall(sql)} != set(range(1, len(values) + 1)):
+        raise SystemExit(f"bench: this statement has changed, and bench/pgbench.py has not:\n{sql}")
+    return _PARAMETER.sub(lambda found: values[int(found[1]) - 1], sql)

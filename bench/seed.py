@@ -2,20 +2,15 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
 
 import jwt
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connection
-from django.utils import timezone
+from django.db import connection, transaction
 
-from agents.models import DeliveryStream, Endpoint
-from agents.registration import register_agent
 from conversations import rules
-from conversations.models import Conversation, Membership, Message, Participant
+from conversations.models import Conversation, Membership, Participant
 from fleetlm.auth.keys import make_key
-from inbox.models import ReadCursor
 
 TOKEN_SECONDS = 3_600
 
@@ -36,96 +31,83 @@ def token(participant_id: str) -> str:
 def dms(pairs: Iterable[tuple[str, str]]) -> list[str]:
     """Two-member conversations; their keys in the order of the pairs."""
     members = {rules.dm_key(*pair): pair for pair in pairs}
-    _make(Conversation.Kind.DM, members)
+    make(Conversation.Kind.DM, members)
     return list(members)
 
 
 def groups(members: Mapping[str, Sequence[str]]) -> None:
     """Groups: key → members."""
-    _make(Conversation.Kind.GROUP, members)
+    make(Conversation.Kind.GROUP, members)
 
 
-def _make(kind: Conversation.Kind, members: Mapping[str, Sequence[str]]) -> list[Conversation]:
-    everyone = {one for ids in members.values() for one in ids}
-    Participant.objects.bulk_create([Participant(id=one) for one in sorted(everyone)], ignore_conflicts=True)
-    made = Conversation.objects.bulk_create([Conversation(key=key, kind=kind) for key in members])
-    pairs = [(conversation, one) for conversation in made for one in members[conversation.key]]
-    Membership.objects.bulk_create([Membership(conversation=c, participant_id=one) for c, one in pairs])
-    ReadCursor.objects.bulk_create([ReadCursor(conversation=c, participant_id=one) for c, one in pairs])
-    return made
-
-
-def agent(agent_id: str, url: str, conversations: int) -> str:
-    """An agent with so many dms of one message each, none of them due; returns its signing secret."""
-    registered = register_agent(agent_id, url)
-    pairs = {rules.dm_key(agent_id, f"asker-{n}"): (agent_id, f"asker-{n}") for n in range(conversations)}
-    made = _make(Conversation.Kind.DM, pairs)
-    Message.objects.bulk_create(
-        Message(
-            conversation=one,
-            seq=1,
-            countable=1,
-            sender_id=pairs[one.key][1],
-            text="Where is my parcel?",
-            created_at=timezone.now(),
-        )
-        for one in made
-    )
-    Conversation.objects.filter(id__in=[one.id for one in made]).update(last_seq=1, countable=1)
-    endpoint = registered.endpoint
-    DeliveryStream.objects.bulk_create(
-        DeliveryStream(endpoint=endpoint, agent_id=agent_id, conversation=one, cursor=1, wanted_seq=1)
-        for one in made
-    )
-    return registered.secret
-
-
-# Raw, since there are many: conversations of an agent that is dead, half of them given up, half waiting for its breaker.
-_DEAD_CONVERSATIONS = """
+# Raw, since there are many. The pairs are columns of keys and participants.
+_PARTICIPANTS = """
+INSERT INTO conversations_participant (id, kind, display_name, metadata, updated_at)
+SELECT DISTINCT one, 'user', '', '{}'::jsonb, now() FROM unnest(%s::text[]) one ON CONFLICT DO NOTHING
+"""
+_CONVERSATIONS = """
 INSERT INTO conversations_conversation (key, epoch, kind, state, title, metadata, last_seq, countable, handed_to, version)
-SELECT 'dead-' || n, gen_random_uuid(), 'group', 'open', '', '{}', 1, 1, '', 1 FROM generate_series(1, %s) n
+SELECT key, gen_random_uuid(), %s, 'open', '', '{}', 0, 0, '', 1 FROM unnest(%s::text[]) key
 """
-_DEAD_STREAMS = """
-INSERT INTO agents_deliverystream
-  (endpoint_id, agent_id, conversation_id, enabled, handed_over, trigger, cursor, wanted_seq, attempts, first_failed_at,
-   blocked, due_at, parked_at, park_reason, last_error)
-SELECT e.id, e.agent_id, c.id, true, false, '', 0, 1, 3, now(),
-       c.id %% 2 = 0, CASE c.id %% 2 WHEN 0 THEN now() + interval '2 days' END, CASE c.id %% 2 WHEN 1 THEN now() END,
-       CASE c.id %% 2 WHEN 1 THEN 'exhausted' ELSE '' END, 'It hung up.'
-FROM conversations_conversation c, agents_endpoint e WHERE c.key LIKE 'dead-%%' AND e.agent_id = %s
+_MEMBERSHIPS = """
+INSERT INTO conversations_membership (conversation_id, participant_id, role, joined_seq, muted)
+SELECT c.id, one, 'member', 0, false FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY AS pair (key, one, place)
+JOIN conversations_conversation c ON c.key = pair.key ORDER BY place
+"""
+_READ_CURSORS = """
+INSERT INTO inbox_readcursor (conversation_id, participant_id, last_read_seq, countable)
+SELECT c.id, one, 0, 0 FROM unnest(%s::text[], %s::text[]) AS pair (key, one)
+JOIN conversations_conversation c ON c.key = pair.key
 """
 
 
-def dead_agent(agent_id: str, conversations: int) -> None:
-    """An agent whose breaker is open, with so many conversations; its streams are `bury`'s business."""
-    register_agent(agent_id, "http://127.0.0.1:9/")
-    in_an_hour = timezone.now() + timedelta(hours=1)
-    Endpoint.objects.filter(agent_id=agent_id).update(opened_at=timezone.now(), probe_at=in_an_hour)
+def make(kind: Conversation.Kind, members: Mapping[str, Sequence[str]]) -> None:
+    """Conversations of one kind: key → members, who are made too."""
+    pairs = [(key, one) for key, ids in members.items() for one in ids]
+    columns = [list(column) for column in zip(*pairs, strict=True)]
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_PARTICIPANTS, [columns[1]])
+        cursor.execute(_CONVERSATIONS, [kind.value, list(members)])
+        cursor.execute(_MEMBERSHIPS, columns)
+        cursor.execute(_READ_CURSORS, columns)
+
+
+def admin_of(key: str, participant_id: str) -> None:
+    """A participant who may write to this broadcast."""
+    Participant.objects.bulk_create([Participant(id=participant_id)], ignore_conflicts=True)
+    conversation = Conversation.objects.get(key=key)
+    Membership.objects.create(conversation=conversation, participant_id=participant_id, role="admin")
+
+
+# As large as the messages that the drivers send.
+_HISTORY = """
+INSERT INTO conversations_message
+  (id, conversation_id, seq, countable, sender_id, kind, text, content, metadata, mentions, created_at)
+SELECT gen_random_uuid(), c.id, n, n, m.participant_id, 'text', %s, '{}', '{}', '[]',
+  now() - interval '1 day' + n * interval '1 s'
+FROM conversations_conversation c
+CROSS JOIN LATERAL (
+  SELECT participant_id FROM conversations_membership WHERE conversation_id = c.id ORDER BY participant_id DESC LIMIT 1
+) m
+CROSS JOIN generate_series(1, %s) n
+WHERE c.key = ANY(%s)
+"""
+_HEADS = """
+UPDATE conversations_conversation c
+SET last_seq = m.seq, countable = m.seq, last_message = jsonb_build_object(
+  'seq', m.seq, 'sender_id', m.sender_id, 'text', m.text, 'created_at', '2026-01-01T00:00:00.000000Z')
+FROM conversations_message m WHERE m.conversation_id = c.id AND m.seq = %s AND c.key = ANY(%s)
+"""
+
+
+def history(keys: Sequence[str], messages: int, text: str) -> None:
+    """So many messages in each of these empty conversations, by the last of its members."""
     with connection.cursor() as cursor:
-        cursor.execute(_DEAD_CONVERSATIONS, [conversations])
+        cursor.execute(_HISTORY, [text, messages, list(keys)])
+        cursor.execute(_HEADS, [messages, list(keys)])
 
 
-def bury(agent_id: str) -> int:
-    """Give the dead agent a stream for each of its conversations; returns how many."""
+def analyse() -> None:
+    """Tell Postgres's planner what has been made, as its own housekeeping does with time."""
     with connection.cursor() as cursor:
-        cursor.execute(_DEAD_STREAMS, [agent_id])
-        return cursor.rowcount
-
-
-def dig_up(agent_id: str) -> None:
-    """Take the dead agent's streams away again, and what they leave in the table."""
-    DeliveryStream.objects.filter(agent_id=agent_id).delete()
-    with connection.cursor() as cursor:
-        cursor.execute("VACUUM ANALYZE agents_deliverystream")
-
-
-def make_due(agent_id: str) -> None:
-    """Let the agent be called once more for each of its conversations."""
-    DeliveryStream.objects.filter(agent_id=agent_id).update(cursor=0, due_at=timezone.now())
-
-
-def undelivered(agent_id: str) -> int:
-    """How many of the agent's conversations have not been delivered, or not given back."""
-    return (
-        DeliveryStream.objects.filter(agent_id=agent_id).exclude(cursor=1, due_at=None, lease_id=None).count()
-    )
+        cursor.execute("VACUUM ANALYZE")

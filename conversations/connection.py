@@ -111,17 +111,20 @@ class Connection(AsyncConnection[tuple[Any, ...]]):
     async def _receive(self) -> list[PGresult]:
         """The answers up to the synchronization that ends a pipeline."""
         answers: list[PGresult] = []
+        between = False
         unsent = self.pgconn.flush()
         while True:
             await self._ready(writing=bool(unsent))
             self.pgconn.consume_input()
             unsent = unsent and self.pgconn.flush()
             while not self.pgconn.is_busy():
-                # A None stands between the answers of two calls; a second one says that there will be no more.
-                answer = self.pgconn.get_result() or self.pgconn.get_result()
-                if answer is None:
+                answer = self.pgconn.get_result()
+                if answer is None and between:
                     self._check(answers)
                     raise psycopg.OperationalError("The connection to Postgres was lost.")
+                between = answer is None  # once between the answers of two calls
+                if answer is None:
+                    continue
                 if answer.status == ExecStatus.PIPELINE_SYNC:
                     return answers
                 answers.append(answer)

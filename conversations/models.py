@@ -44,7 +44,8 @@ class Conversation(models.Model):
     """An append-only, ordered log of messages, and the counter that gives out its seqs.
 
     Whoever appends, or changes members or state, holds this row's lock. The columns that an append changes are in no
-    index and the table's fill factor leaves room, so that Postgres updates the row in place (HOT).
+    index and the table's fill factor leaves room (migration 0002), so that Postgres updates the row in place (HOT):
+    an index on one of them, on `updated_at` say, would be written to by every append.
     """
 
     class Kind(models.TextChoices):
@@ -111,7 +112,8 @@ class Membership(models.Model):
         ADMIN = "admin"
 
     id = models.BigAutoField(primary_key=True)
-    conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="memberships")
+    # No index of its own: that of `membership_once` begins with it.
+    conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="memberships", db_index=False)
     participant = models.ForeignKey(Participant, models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=8, choices=Role, default=Role.MEMBER)
     joined_seq = models.BigIntegerField(default=0)
@@ -152,9 +154,15 @@ class Message(models.Model):
     client_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001  # absent is not empty
     created_at = models.DateTimeField()
 
+    # What each index costs an append is measured by `python -m bench.growth --experiments`. Nothing reads in the order of
+    # `created_at`; what is said about a time is asked of the id.
     class Meta:
         constraints = (
+            # Pages of the log. It also holds what the row lock promises: every seq once.
             models.UniqueConstraint(fields=("conversation", "seq"), name="message_seq_once"),
+            # A retry is never stored twice, whoever gets it. The dearest of the three: its entries are long, and they go to as
+            # many pages as there are conversations. The primary key is the cheapest, since ids grow with time: always its last
+            # page, which is in memory.
             models.UniqueConstraint(
                 fields=("conversation", "sender_id", "client_id"),
                 condition=Q(client_id__isnull=False),

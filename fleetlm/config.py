@@ -101,6 +101,7 @@ class Config(BaseSettings):
         256 * KIB, gt=0, description="The largest request body or socket frame, in bytes."
     )
     json_depth: int = Field(32, gt=0, le=200, description="How deeply JSON of a client may nest.")
+    batch_messages: int = Field(100, gt=0, description="The most messages of one batch append over REST.")
     members_max: int = Field(10_000, gt=1, description="The most members of one conversation.")
     topics_per_socket: int = Field(200, gt=0, description="The most topics that one socket may have joined.")
     sends_in_flight_per_socket: int = Field(
@@ -131,6 +132,11 @@ class Config(BaseSettings):
     )
     session_tail_bytes: int = Field(
         256 * KIB, ge=0, description="Bytes of newest messages kept hot per live conversation."
+    )
+    tails_bytes: int = Field(
+        64 * MIB,
+        ge=0,
+        description="Bytes of newest messages that one process keeps hot in all; those used longest ago go first.",
     )
     repair_interval: float = Field(
         2.0, gt=0, description="Seconds between comparisons of live conversations with Postgres."

@@ -25,6 +25,9 @@ from fleetlm.errors import as_error
 MIDDLEWARE = ["corsheaders.middleware.CorsMiddleware"]
 """Async all the way; each one more is paid for by every message."""
 
+PATH_REMEMBERED = 512
+"""Characters of a path up to which what it leads to is remembered."""
+
 _PREFIXES = ("/api/", "/health", "/metrics")
 _THREADED = ("/api/schema", "/api/docs")
 
@@ -88,7 +91,8 @@ _TOO_LARGE = BytesIO()
 async def _call_view(request: HttpRequest) -> HttpResponseBase:
     """Call the view that this path leads to. Views render their own errors; a path that leads nowhere is left."""
     try:
-        request.resolver_match = match = _resolve(request.path_info)
+        path = request.path_info
+        request.resolver_match = match = _resolve(path) if len(path) <= PATH_REMEMBERED else resolve(path)
         response: HttpResponseBase = await match.func(request, *match.args, **match.kwargs)
         return response
     except Exception as error:  # noqa: BLE001  # rendered, and logged if it is a fault of ours

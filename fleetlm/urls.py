@@ -1,14 +1,14 @@
 """Every path. The API's are served by the lean handler, the others by Django's own."""
 
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
-from conversations.errors import NotFound
 from fleetlm.api.agents import AgentDetail, Agents
 from fleetlm.api.base import error_response
+from fleetlm.api.batch import MessagesBatch
 from fleetlm.api.conversations import (
     ConversationDetail,
     Conversations,
@@ -36,7 +36,7 @@ from fleetlm.api.streams import (
 )
 from fleetlm.api.subscriptions import SubscriptionDetail, Subscriptions
 from fleetlm.api.tokens import Tokens
-from fleetlm.errors import InternalError
+from fleetlm.errors import InternalError, as_error
 from fleetlm.playground import playground
 from observability import health_views
 from observability.metrics_view import metrics
@@ -72,6 +72,7 @@ urlpatterns = [
     path("api/conversations", Conversations.as_view()),
     path(_conversation, ConversationDetail.as_view()),
     path(f"{_conversation}/messages", Messages.as_view()),
+    path(f"{_conversation}/messages/batch", MessagesBatch.as_view()),
     path(f"{_conversation}/events", Events.as_view()),
     path(f"{_conversation}/read", Read.as_view()),
     path(f"{_conversation}/runs", Runs.as_view()),
@@ -103,7 +104,7 @@ urlpatterns = [
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Nothing at this path, in the shape of every error."""
-    return error_response(NotFound("There is nothing at this path; /api/docs lists what there is."))
+    return error_response(as_error(exception or Http404()))
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

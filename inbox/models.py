@@ -19,8 +19,10 @@ class ReadCursor(models.Model):
     countable = models.BigIntegerField(default=0)
     updated_at = models.DateTimeField(db_default=Now())
 
+    # Every send moves one: what moves is in no index, so that Postgres updates the row in place (HOT).
     class Meta:
         constraints = (
+            # In this order its index also finds all cursors of a participant, for the inbox.
             models.UniqueConstraint(fields=("participant", "conversation"), name="read_cursor_once"),
         )
 

@@ -60,12 +60,14 @@ WHERE conversation_id = ANY($1::bigint[]) AND participant_id = ANY($2::text[])
 
 SELECT_KEYS = Statement("SELECT id, key FROM conversations_conversation WHERE id = ANY($1::bigint[])")
 
+# LATERAL with LIMIT: one probe for each member, also where Postgres takes a conversation for a small one.
 SELECT_MEMBERS = Statement("""
 SELECT m.participant_id, p.kind, p.display_name, m.role, coalesce(r.last_read_seq, 0)
-FROM conversations_membership m
+FROM (SELECT * FROM conversations_membership WHERE conversation_id = $1 ORDER BY id LIMIT $2) m
 JOIN conversations_participant p ON p.id = m.participant_id
-LEFT JOIN inbox_readcursor r ON r.participant_id = m.participant_id AND r.conversation_id = m.conversation_id
-WHERE m.conversation_id = $1 ORDER BY m.id LIMIT $2
+LEFT JOIN LATERAL (SELECT last_read_seq FROM inbox_readcursor c
+  WHERE c.participant_id = m.participant_id AND c.conversation_id = m.conversation_id LIMIT 1) r ON true
+ORDER BY m.id
 """)
 
 

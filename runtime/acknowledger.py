@@ -11,8 +11,9 @@ from django.conf import settings
 from agents import store
 from agents.breaker import NOTE_EVERY_SECONDS, Breaker, note_outcomes
 from agents.calls import Finish
+from conversations.connection import Connection
 from observability import metrics
-from runtime.database import Connection, Pool
+from runtime.database import Pool
 from runtime.outage import DATABASE_AWAY, Outage
 
 logger = logging.getLogger(__name__)

@@ -29,8 +29,8 @@ logger = logging.getLogger(__name__)
 TRIES = 5
 """How often a batch is tried again when Postgres chose it as the victim of a deadlock."""
 
-MEMBERS_CACHED = 20_000
-"""Conversations whose members are kept in memory."""
+MEMBERS_CACHED = 200_000
+"""Members kept in memory, of as many conversations as that comes to: some 20 MB."""
 
 _NOT_STORABLE = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, TypeError, ValueError)
 """A value that Postgres refuses, or that cannot be written as JSON or UTF-8."""

@@ -26,10 +26,14 @@ class Committed:
 
 
 class MembersCache:
-    """Members by conversation, good for as long as the locked row shows the same version. Bounded, least used out first."""
+    """Members by conversation, good for as long as the locked row shows the same version.
+
+    `limit` is a number of members, a conversation counting as one besides; beyond it the least recently used are forgotten.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._held = 0
         self._members: OrderedDict[int, tuple[int, Members]] = OrderedDict()
 
     async def load(self, runner: Runner, heads: Sequence[Head]) -> dict[int, Members]:
@@ -38,14 +42,20 @@ class MembersCache:
         if stale:
             fresh = await store.select_members(runner, [head.id for head in stale])
             for head in stale:
+                self._forget(head.id)
                 self._members[head.id] = (head.version, fresh[head.id])
+                self._held += 1 + len(fresh[head.id])
         found = {}
         for head in heads:
             self._members.move_to_end(head.id)
             found[head.id] = self._members[head.id][1]
-        while len(self._members) > max(self._limit, len(heads)):
-            self._members.popitem(last=False)
+        while self._held > self._limit and self._members:
+            self._forget(next(iter(self._members)))
         return found
+
+    def _forget(self, conversation_id: int) -> None:
+        entry = self._members.pop(conversation_id, None)
+        self._held -= 1 + len(entry[1]) if entry else 0
 
     def _version(self, conversation_id: int) -> int | None:
         entry = self._members.get(conversation_id)

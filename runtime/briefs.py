@@ -7,8 +7,8 @@ from typing import Any
 from agents import queries, rules
 from agents.calls import ClaimedStream
 from agents.models import Endpoint
+from conversations.connection import Connection
 from inbox import queries as inbox_queries
-from runtime.database import Connection
 
 INBOX_ENTRIES_MAX = 1_000
 """The most entries that one `inbox.updated` carries."""

@@ -77,7 +77,7 @@ class Runtime:
             gc.freeze()
             # What comes and goes with a request or a call is freed by its reference counts. Looking for cycles after every
             # 700 new objects, as Python does by itself, finds next to nothing.
-            gc.set_threshold(GC_THRESHOLD, 20, 20)
+            gc.set_threshold(GC_THRESHOLD, 5, 5)
 
     async def stop(self) -> None:
         """Commit and publish what waits, then stop everything."""

@@ -16,6 +16,7 @@ from django.conf import settings
 
 from agents import breaker, store
 from agents.calls import ClaimedStream
+from conversations.connection import Connection
 from observability import metrics
 from runtime import briefs
 from runtime.acknowledger import Acknowledger
@@ -42,6 +43,8 @@ class _InFlight:
     renewed_at: float
     stop: Stop = field(default_factory=Stop)
     task: "asyncio.Task[None] | None" = None
+    calling: bool = True
+    """Until the call is over; its end is then still to be written."""
 
     def give_up(self) -> None:
         """The lease is lost: whatever the call comes to is another dispatcher's business."""
@@ -61,7 +64,7 @@ class Dispatcher:
         self._notifier = Notifier(self._door)
         self._acknowledger = Acknowledger(pool)
         self._in_flight: dict[int, _InFlight] = {}
-        self._per_endpoint: Counter[int] = Counter()
+        self._per_endpoint: Counter[int] = Counter()  # calls alone, not ends that wait to be written
         self._wake = asyncio.Event()
         self._stopping = False
         self._backlog = False
@@ -113,7 +116,7 @@ class Dispatcher:
 
     async def _claim(self) -> float:
         """Take what is due and start its calls; returns the seconds after which to look again."""
-        free = self._config.dispatch_in_flight - len(self._in_flight)
+        free = self._free_places()
         if free <= 0:
             self._backlog, self._freed = True, 0
             return self._config.dispatch_poll
@@ -139,7 +142,12 @@ class Dispatcher:
             return self._config.dispatch_poll
         return min(next_due + 0.001, self._config.dispatch_poll)
 
-    async def _start(self, connection: store.Connection, streams: list[ClaimedStream]) -> None:
+    def _free_places(self) -> int:
+        """For how many more calls there is room: so many are not under way, nor wait for their end to be written."""
+        places = self._config.dispatch_in_flight
+        return min(places - self._per_endpoint.total(), 2 * places - len(self._in_flight))
+
+    async def _start(self, connection: Connection, streams: list[ClaimedStream]) -> None:
         try:
             found = await briefs.load(connection, streams)
         except BaseException:
@@ -162,25 +170,38 @@ class Dispatcher:
 
     async def _deliver(self, entry: _InFlight, brief: Brief) -> None:
         courier = self._notifier if entry.stream.event else self._courier
-        finish = await courier.deliver(entry.stream, brief, entry.stop)
+        try:
+            finish = await courier.deliver(entry.stream, brief, entry.stop)
+        finally:
+            self._call_over(entry)
         due_in = await self._acknowledger.finish(finish)
         if due_in is not None and due_in <= self._config.dispatch_poll:
             self._wake.set()
 
+    def _call_over(self, entry: _InFlight) -> None:
+        """Its place is another's, even while its end is still being written."""
+        if not entry.calling:
+            return
+        entry.calling = False
+        endpoint_id = entry.stream.endpoint_id
+        self._per_endpoint[endpoint_id] -= 1
+        if not self._per_endpoint[endpoint_id]:
+            del self._per_endpoint[endpoint_id]
+        # A claim for every place that becomes free would cost more than it brings: gather some.
+        self._freed += 1
+        enough = self._freed >= self._config.dispatch_in_flight // 4 or not self._per_endpoint
+        if self._backlog and (enough or entry.stream.max_in_flight is not None):
+            self._wake.set()
+
     def _ended(self, entry: _InFlight, task: asyncio.Task[None]) -> None:
+        self._call_over(entry)  # its task may have been cancelled before it began
         if self._in_flight.get(entry.stream.id) is entry:
             del self._in_flight[entry.stream.id]
-        self._per_endpoint[entry.stream.endpoint_id] -= 1
-        if not self._per_endpoint[entry.stream.endpoint_id]:
-            del self._per_endpoint[entry.stream.endpoint_id]
         metrics.DELIVERIES_IN_FLIGHT.set(len(self._in_flight))
         if not task.cancelled() and (error := task.exception()) is not None:
             # The lease runs out and the call is made again.
             logger.error("A delivery of stream %d broke", entry.stream.id, exc_info=error)
-        # A claim for every place that becomes free would cost more than it brings: gather some.
-        self._freed += 1
-        enough = self._freed >= self._config.dispatch_in_flight // 4 or not self._in_flight
-        if self._backlog and (enough or entry.stream.max_in_flight is not None):
+        if self._backlog and not self._in_flight:
             self._wake.set()
 
     async def _renew_leases(self) -> None:
@@ -222,7 +243,7 @@ class Dispatcher:
             else:
                 outage.over()
 
-    async def _end_unwanted(self, connection: store.Connection) -> None:
+    async def _end_unwanted(self, connection: Connection) -> None:
         entries = [entry for entry in self._in_flight.values() if not entry.stream.event]
         if not entries:
             return

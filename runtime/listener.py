@@ -25,6 +25,9 @@ class Listener:
         self._handlers = handlers
         self._wanted: dict[str, Callable[[], Awaitable[None]] | None] = {}
         self._followed: set[str] = set()
+        self._differing: dict[
+            str, None
+        ] = {}  # groups of which that may not be the same, in the order of their change
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -41,11 +44,15 @@ class Listener:
     def follow(self, group: str, on_followed: Callable[[], Awaitable[None]] | None = None) -> None:
         """Follow a group from as soon as Valkey allows; then `on_followed` is awaited once."""
         self._wanted[group] = on_followed
-        self._changed.set()
+        self._differs(group)
 
     def unfollow(self, group: str) -> None:
         """Follow it no longer."""
         self._wanted.pop(group, None)
+        self._differs(group)
+
+    def _differs(self, group: str) -> None:
+        self._differing[group] = None
         self._changed.set()
 
     async def _run(self) -> None:
@@ -72,14 +79,23 @@ class Listener:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _apply(self, channel: str) -> None:
-        for group in [g for g in self._followed if g not in self._wanted]:
-            await self._layer.group_discard(group, channel)
-            self._followed.discard(group)
-        for group in [g for g in self._wanted if g not in self._followed]:
+        """Follow and leave what has changed: with thousands of groups it must not look at each of them."""
+        while self._differing:
+            group = next(iter(self._differing))
+            await self._settle(group, channel)
+
+    async def _settle(self, group: str, channel: str) -> None:
+        wanted = group in self._wanted
+        if wanted and group not in self._followed:
             await self._layer.group_add(group, channel)
             self._followed.add(group)
             if (on_followed := self._wanted.get(group)) is not None:
                 await on_followed()
+        elif not wanted and group in self._followed:
+            await self._layer.group_discard(group, channel)
+            self._followed.discard(group)
+        if (group in self._wanted) is (group in self._followed):
+            self._differing.pop(group, None)
 
     async def _receive(self, channel: str) -> None:
         while True:

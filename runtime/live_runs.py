@@ -24,7 +24,7 @@ SILENCE_SECONDS: Final = 15.0
 FETCH_PAUSES: Final = (0.0, 0.05, 0.2, 0.5)
 """Seconds before each try to fill a hole. What is still missing then is asked for when more is heard of its run."""
 
-ENDED_REMEMBERED: Final = 256
+ENDED_REMEMBERED: Final = 32
 """Ended runs of which late frames are known for what they are."""
 
 LOST: Final[Mapping[str, Any]] = {"status": "failed", "seq": None, "error": "lost", "retry": True}
@@ -89,6 +89,7 @@ class LiveRuns:
             if run.watch is not None:
                 run.watch.cancel()
         self._runs.clear()
+        self._may_push = _not_any_more
 
     # What comes in.
 
@@ -214,3 +215,7 @@ class LiveRuns:
         self._ended[run_id] = None
         if len(self._ended) > ENDED_REMEMBERED:
             del self._ended[next(iter(self._ended))]
+
+
+def _not_any_more() -> bool:
+    return False

@@ -13,7 +13,7 @@ import inbox.store
 from agents import operations
 from agents.models import Endpoint
 from conversations import rules, store
-from conversations.errors import InvalidRequest, ParticipantNotFound
+from conversations.errors import InvalidRequest, NotAMember, ParticipantNotFound
 from conversations.models import Conversation, Participant
 
 
@@ -89,25 +89,35 @@ def set_state(key: str, state: str) -> Conversation:
 
 @transaction.atomic
 def hand_over(key: str, participant_id: str | None) -> tuple[Conversation, bool]:
-    """Let a person (a user) take over from the conversation's agents, or, with None, give it back to them.
+    """Let a person (a user) who is a member take over from the conversation's agents, or, with None, give it back to them.
 
     The agents rest meanwhile; given back, they are called with everything that they missed. Returns whether this
-    changed anything. Raises `ParticipantNotFound`, or `InvalidRequest` for one that is no user.
+    changed anything. Raises `ParticipantNotFound`, `InvalidRequest` for one that is no user, and `NotAMember`.
     """
     conversation = store.lock_conversation(key)
     if participant_id is not None:
-        person = Participant.objects.filter(id=participant_id).first()
-        if person is None:
-            raise ParticipantNotFound(participant_id=participant_id)
-        if person.kind != Participant.Kind.USER:
-            raise InvalidRequest(
-                "A conversation is handed to a person, not to an agent.", field="participant_id"
-            )
+        _require_person(conversation, participant_id)
     if conversation.handed_to == (participant_id or ""):
         return conversation, False
     store.touch(conversation, handed_to=participant_id or "")
     operations.hand_over(conversation, to_person=participant_id is not None)
     return conversation, True
+
+
+def _require_person(conversation: Conversation, participant_id: str) -> None:
+    """Who takes over must be able to read what was said, and to answer."""
+    person = Participant.objects.filter(id=participant_id).first()
+    if person is None:
+        raise ParticipantNotFound(participant_id=participant_id)
+    if person.kind != Participant.Kind.USER:
+        raise InvalidRequest("A conversation is handed to a person, not to an agent.", field="participant_id")
+    if not conversation.memberships.filter(participant=person).exists():
+        advice = "a dm has no room for a third" if rules.is_dm(conversation.key) else "add it first"
+        raise NotAMember(
+            f"A conversation is handed to one of its members, which {participant_id} is not: {advice}.",
+            participant_id=participant_id,
+            key=conversation.key,
+        )
 
 
 @transaction.atomic

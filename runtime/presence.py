@@ -7,6 +7,7 @@ A process that falls silent is forgotten with all of its sockets. Nothing is sto
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from conversations.append import timestamp
@@ -28,7 +29,8 @@ class Presence:
     """The presence of one conversation as one process knows it.
 
     `announce(op, refs)` tells the other processes; `push(event, payload)` tells the local sockets. Beyond `limit` sockets
-    nobody is told of changes any more: with n of them each change is n frames, and a list of thousands helps nobody.
+    nobody is told of changes any more: with n of them each change is n frames, and a list of thousands helps nobody. A
+    process with more than that tells the others of one more than `limit`, which is all that they need to know and hold.
     """
 
     def __init__(
@@ -44,25 +46,31 @@ class Presence:
         self._local: Refs = {}
         self._remote: dict[str, Refs] = {}
         self._diff = _Diff()
+        self._crowded = False
         self._timer: asyncio.TimerHandle | None = None
 
     def join(self, ref: str, participant_id: str, now: Any) -> None:
         """A local socket has joined."""
         refs = {ref: (participant_id, {"phx_ref": ref, "online_at": timestamp(now)})}
         self._local.update(refs)
-        self._announce("join", refs)
+        if len(self._local) <= self._limit + 1:
+            self._announce("join", refs)
         self._changed(refs, {})
 
     def leave(self, ref: str) -> None:
         """A local socket has left."""
         entry = self._local.pop(ref, None)
-        if entry is not None:
+        if entry is None:
+            return
+        if len(self._local) == self._limit:
+            self.announce_all()  # they know of some only, perhaps not of this one
+        elif len(self._local) < self._limit:
             self._announce("leave", {ref: entry})
-            self._changed({}, {ref: entry})
+        self._changed({}, {ref: entry})
 
     def announce_all(self) -> None:
         """Tell the other processes of every local socket; of none too, since they may have missed the last one's leave."""
-        self._announce("state", dict(self._local))
+        self._announce("state", dict(islice(self._local.items(), self._limit + 1)))
 
     def heard(self, process: str, op: str, refs: Refs) -> None:
         """Another process has said `join`, `leave`, `state` or `ask`."""
@@ -86,15 +94,22 @@ class Presence:
 
     def state(self) -> dict[str, Any]:
         """Everyone who is here: participant id → `{"metas": [...]}`."""
+        if self._sockets > self._limit:
+            return {}
         everyone: Refs = dict(self._local)
         for refs in self._remote.values():
             everyone |= refs
-        return _grouped(everyone) if len(everyone) <= self._limit else {}
+        return _grouped(everyone)
 
     def stop(self) -> None:
-        """Send nothing more."""
+        """Send nothing more, and hold on to nobody."""
         if self._timer is not None:
             self._timer.cancel()
+        self._announce = self._push = _tell_nobody
+
+    @property
+    def _sockets(self) -> int:
+        return len(self._local) + sum(len(refs) for refs in self._remote.values())
 
     def _changed(self, joins: Refs, leaves: Refs) -> None:
         if not joins and not leaves:
@@ -112,9 +127,17 @@ class Presence:
     def _flush(self) -> None:
         self._timer = None
         diff, self._diff = self._diff, _Diff()
-        sockets = len(self._local) + sum(len(refs) for refs in self._remote.values())
-        if sockets <= self._limit:
+        was_crowded, self._crowded = self._crowded, self._sockets > self._limit
+        if self._crowded:
+            return
+        if was_crowded:
+            self._push("presence_state", self.state())  # nobody was told of what has changed meanwhile
+        else:
             self._push("presence_diff", {"joins": _grouped(diff.joins), "leaves": _grouped(diff.leaves)})
+
+
+def _tell_nobody(*told: Any) -> None:
+    pass
 
 
 def _grouped(refs: Refs) -> dict[str, Any]:

@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 MAX_WAITING = 20_000
 """Frames that may wait; beyond it the newest are dropped and left to repair."""
 
+MAX_WAITING_BYTES = 64 * 1024 * 1024
+"""Likewise for the bytes of the messages in them."""
+
 SEND_TIMEOUT = 2.0
 """Seconds after which a round trip to Valkey is given up."""
 
@@ -30,6 +33,7 @@ class Publisher:
         self._on_recovered = on_recovered
         self._layer = get_channel_layer()
         self._waiting: list[tuple[str, dict[str, Any]]] = []
+        self._bytes = 0
         self._wake = asyncio.Event()
         self._healthy = True
         self._task: asyncio.Task[None] | None = None
@@ -47,19 +51,26 @@ class Publisher:
         if self._waiting and self._healthy:
             await self._send(self._waiting)
 
+    @staticmethod
+    def _size(message: dict[str, Any]) -> int:
+        """Bytes of the messages of the log that this carries; the rest is small."""
+        return sum(len(payload) for _, payload in message.get("entries", ()))
+
     def send(self, group: str, message: dict[str, Any]) -> None:
         """Offer one message to every process that follows `group`."""
-        if len(self._waiting) >= MAX_WAITING:
+        size = self._size(message)
+        if len(self._waiting) >= MAX_WAITING or self._bytes + size > MAX_WAITING_BYTES:
             metrics.PUBLISHES.labels("dropped").inc()
             return
         self._waiting.append((group, message))
+        self._bytes += size
         self._wake.set()
 
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            batch, self._waiting = self._waiting, []
+            batch, self._waiting, self._bytes = self._waiting, [], 0
             await self._send(batch)
 
     async def _send(self, batch: list[tuple[str, dict[str, Any]]]) -> None:

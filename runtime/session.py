@@ -19,14 +19,16 @@ from django.conf import settings
 from agents import run_queries
 from conversations import queries
 from observability import metrics
+from runtime.ahead import Ahead, Room
 from runtime.database import Pool
 from runtime.live_runs import LiveRuns
-from runtime.outage import DATABASE_AWAY, Outage
+from runtime.outage import DATABASE_AWAY
 from runtime.pages import encode
 from runtime.partials import Partials
 from runtime.presence import Presence, Refs
+from runtime.replay import replay
 from runtime.subscriber import Address, Subscriber
-from runtime.tail import Tail
+from runtime.tail import Tail, TailMemory
 from runtime.typing_state import Typing
 
 logger = logging.getLogger(__name__)
@@ -36,12 +38,6 @@ HOLE_PATIENCE = 0.02
 
 PAGE = 200
 """Messages fetched at a time: at their largest still not more than 20 MB."""
-
-REPLAY_BYTES = 64 * 1024
-"""Bytes of a replay after which the subscriber's connection is waited for."""
-
-AHEAD_LIMIT = 200
-"""Messages kept that came before their turn; beyond it they are fetched again."""
 
 
 class Session:
@@ -53,25 +49,30 @@ class Session:
         view: queries.View,
         *,
         announce: Callable[[str, Refs], None],
+        tails: TailMemory | None = None,
+        room: Room | None = None,
     ) -> None:
+        """`announce` tells other processes of presences; `tails` and `room` bound what the sessions of a process hold."""
+        config = settings.FLEETLM
         self.conversation_id = view.id
         self.key = view.key
         self.epoch: UUID = view.epoch
         self.kind = view.kind
         self.last_seq = view.last_seq
         self.version = view.version
-        self.tail = Tail(settings.FLEETLM.session_tail_messages, settings.FLEETLM.session_tail_bytes)
-        self.presence = Presence(announce, self.event, limit=settings.FLEETLM.presence_limit)
+        self.tail = Tail(config.session_tail_messages, config.session_tail_bytes, tails)
+        self.presence = Presence(announce, self.event, limit=config.presence_limit)
         self.typing = Typing(self._typing_changed)
         self.subscribers: set[Subscriber] = set()
         self._live: defaultdict[Address, set[Subscriber]] = defaultdict(set)
-        self._ahead: dict[int, tuple[int, bytes]] = {}
+        self._ahead = Ahead(room or Room())
+        self._dropped = False  # something that came before its turn could not be kept
         self._wanted_version = view.version
         self._pool = pool
         self._catching_up: asyncio.Task[None] | None = None
         self.runs = LiveRuns(
             self._live,
-            active=self._active_runs,
+            active=partial(_active_runs, pool, view.id),
             read=partial(Partials().read, view.id),
             typing=self.typing.set,
             may_push=lambda: self._wanted_version <= self.version,
@@ -82,8 +83,11 @@ class Session:
     def offer(self, version: int, entries: Iterable[tuple[int, bytes]]) -> None:
         """Take messages from anywhere: new ones, old ones, any order. `version` is the conversation's at their append."""
         for seq, payload in entries:
-            if seq > self.last_seq and len(self._ahead) < AHEAD_LIMIT:
-                self._ahead[seq] = (version, payload)
+            if seq == self.last_seq + 1 and version <= self.version:
+                self._ahead.take(seq)
+                self._deliver(seq, payload)
+            elif seq > self.last_seq and not self._ahead.keep(seq, version, payload):
+                self._dropped = True
         self.note_version(version)
         self._advance()
 
@@ -98,13 +102,13 @@ class Session:
         self._push(event, orjson.dumps(payload), None)
 
     def _advance(self) -> None:
-        while (entry := self._ahead.get(self.last_seq + 1)) is not None:
-            version, payload = entry
+        while (version := self._ahead.version_of(self.last_seq + 1)) is not None:
             if version > self.version:
                 return  # the members have to be looked at first; `_catch_up` is on its way
-            del self._ahead[self.last_seq + 1]
+            payload = self._ahead.take(self.last_seq + 1)
+            assert payload is not None  # noqa: S101  # for the type checker
             self._deliver(self.last_seq + 1, payload)
-        if self._ahead:
+        if self._ahead or self._dropped:
             self._catch_up(delay=HOLE_PATIENCE)
 
     def _deliver(self, seq: int, payload: bytes) -> None:
@@ -144,10 +148,11 @@ class Session:
             await asyncio.sleep(HOLE_PATIENCE)
 
     def _behind(self) -> bool:
-        return self._wanted_version > self.version or bool(self._ahead)
+        return self._wanted_version > self.version or self._dropped or bool(self._ahead)
 
     async def check(self) -> None:
         """Compare with Postgres and fetch what is missing. Raises `psycopg.OperationalError` if it cannot be asked."""
+        self._dropped = False
         async with self._pool.connection() as connection:
             heads = await queries.heads(connection, [self.conversation_id])
         head = heads.get(self.conversation_id)
@@ -159,7 +164,7 @@ class Session:
     async def repair(self, *, last_seq: int, version: int) -> None:
         """Bring this session to what Postgres holds: first who may read, then what there is to read."""
         await self._verify_members(version)
-        self._ahead = {seq: entry for seq, entry in self._ahead.items() if seq > self.last_seq}
+        self._ahead.forget(self.last_seq)
         self._advance()
         if last_seq > self.last_seq:
             metrics.SESSION_REPAIRS.inc()
@@ -169,7 +174,7 @@ class Session:
                 return
             await self._verify_members(version)  # someone may have come in meanwhile, with an older view
             for seq, payload in page:
-                self._ahead.pop(seq, None)
+                self._ahead.take(seq)
                 if seq == self.last_seq + 1:
                     self._deliver(seq, payload)
             self._advance()
@@ -193,6 +198,8 @@ class Session:
 
     async def read_after(self, after: int, up_to: int, limit: int) -> list[tuple[int, bytes]]:
         """Up to `limit` encoded messages with `after < seq <= up_to`: from the tail, or else from Postgres."""
+        if after >= up_to:
+            return []
         recent = self.tail.after(after)
         if recent is not None:
             return [entry for entry in recent[:limit] if entry[0] <= up_to]
@@ -242,25 +249,7 @@ class Session:
 
         Between the last look at `last_seq` and going live nothing is awaited, so that nothing can come in between.
         """
-        position = after
-        outage = Outage(f"a replay of {self.key}")
-        while position < self.last_seq and subscriber in self.subscribers:
-            try:
-                page = await self.read_after(position, self.last_seq, PAGE)
-            except DATABASE_AWAY as error:
-                await asyncio.sleep(outage.pause(error))
-                continue
-            unsent = 0
-            for seq, payload in page:
-                subscriber.write(subscriber.address.frame("message", payload, seq))
-                unsent += len(payload)
-                if unsent > REPLAY_BYTES:
-                    await subscriber.drained()
-                    unsent = 0
-            if not page:
-                break
-            position = page[-1][0]
-            await subscriber.drained()
+        await replay(self, subscriber, after)
         self.go_live(subscriber)
 
     def go_live(self, subscriber: Subscriber) -> None:
@@ -275,6 +264,8 @@ class Session:
     async def newest(self, limit: int) -> tuple[int, list[tuple[int, bytes]]]:
         """The newest `limit` messages, encoded, oldest first, and the seq that they go up to."""
         up_to = self.last_seq
+        if not up_to:
+            return 0, []
         recent = self.tail.after(max(up_to - limit, 0))
         if recent is not None:
             return up_to, recent
@@ -286,20 +277,27 @@ class Session:
         """The conversation is gone: every subscriber is told."""
         for subscriber in list(self.subscribers):
             subscriber.end(reason)
-        self._ahead.clear()
+        self._ahead.forget()
+        self._dropped = False
         self._wanted_version = self.version
 
     def stop(self) -> None:
-        """Stop what runs in the background."""
+        """Stop what runs in the background. Nothing that is left refers to this session, so that it is freed at once:
+
+        the collector looks for cycles among old objects so seldom that thousands would wait for it.
+        """
+        self.tail.clear()
+        self._ahead.forget()
         self.runs.stop()
         self.typing.stop()
         self.presence.stop()
         if self._catching_up is not None:
             self._catching_up.cancel()
 
-    async def _active_runs(self) -> list[tuple[UUID, str]]:
-        async with self._pool.connection() as connection:
-            return await run_queries.active_runs(connection, self.conversation_id)
-
     def _typing_changed(self, participant_id: str, on: bool) -> None:
         self.event("typing", {"participant_id": participant_id, "on": on})
+
+
+async def _active_runs(pool: Pool, conversation_id: int) -> list[tuple[UUID, str]]:
+    async with pool.connection() as connection:
+        return await run_queries.active_runs(connection, conversation_id)

@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 
 from conversations import queries
 from observability import metrics
+from runtime.ahead import Room
 from runtime.channel_layer import group_of
 from runtime.database import Pool
 from runtime.listener import Listener
@@ -17,19 +18,28 @@ from runtime.outage import DATABASE_AWAY
 from runtime.presence import Refs
 from runtime.publisher import Publisher
 from runtime.session import Session
+from runtime.tail import TailMemory
 from runtime.tasks import end_tasks
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 IDLE_SECONDS = 10.0
 """A conversation that nobody follows any more stays warm for this long."""
 
+IDLE_LIMIT = 1_000
+"""So many stay warm; beyond it those that were left first go at once."""
+
+AT_ONCE = 4
+"""Conversations that are brought on at a time: the others who want a connection of the pool are not kept waiting."""
+
 HEARTBEAT_SECONDS = 3.0
 SILENCE_SECONDS = 10.0
 """A process that was not heard for this long is taken for dead: its presences end."""
 
 ANNOUNCE_EVERY = 10
-"""Every so many heartbeats a process tells all of its presences again, in case a difference was lost."""
+"""Every so many heartbeats a process tells a conversation's presences again, in case a difference was lost."""
 
 PROCESSES = "processes"
 
@@ -46,6 +56,10 @@ class Sessions:
         self._idle_since: dict[int, float] = {}
         self._processes: dict[str, float] = {}
         self._announce_next = False
+        self._tails = TailMemory(settings.FLEETLM.tails_bytes)
+        self._room = Room()
+        self._new: list[Session] = []
+        self._have_new = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -54,6 +68,7 @@ class Sessions:
         self._tasks = [
             asyncio.create_task(self._repair_for_ever(), name="session-repair"),
             asyncio.create_task(self._heartbeat_for_ever(), name="session-heartbeat"),
+            asyncio.create_task(self._bring_on_for_ever(), name="session-new"),
         ]
 
     async def stop(self) -> None:
@@ -73,7 +88,8 @@ class Sessions:
         """The session of a conversation just read from Postgres; a new one follows its group from now on."""
         session = self._sessions.get(view.id)
         if session is None:
-            session = Session(self._pool, view, announce=partial(self._announce_presence, view.id))
+            announce = partial(self._announce_presence, view.id)
+            session = Session(self._pool, view, announce=announce, tails=self._tails, room=self._room)
             self._sessions[view.id] = session
             metrics.SESSIONS_LIVE.inc()
             self._listener.follow(group_of(view.id), partial(self._followed, session))
@@ -81,14 +97,30 @@ class Sessions:
         return session
 
     async def _followed(self, session: Session) -> None:
-        # What was published between the reading of `view` and now was not heard here.
+        self._new.append(session)
+        self._have_new.set()
+
+    async def _bring_on_for_ever(self) -> None:
+        while True:
+            await self._have_new.wait()
+            self._have_new.clear()
+            try:
+                await self._bring_on()
+            except Exception:
+                logger.exception("New conversations could not be compared with Postgres")
+
+    async def _bring_on(self) -> None:
+        """What was published between the reading of their views and the moment they were followed was not heard here."""
+        new = [one for one in self._new if self._sessions.get(one.conversation_id) is one]
+        self._new.clear()
         try:
-            await session.check()
-            await session.runs.learn()
+            await self.repair([session.conversation_id for session in new])
+            await _some_at_once(new, lambda session: session.runs.learn())
         except DATABASE_AWAY as error:
-            logger.warning("Conversation %s waits for Postgres: %s", session.key, error)
-        self._announce_presence(session.conversation_id, "ask", {})
-        session.presence.announce_all()
+            logger.warning("%d new conversations wait for Postgres: %s", len(new), error)
+        for session in new:
+            self._announce_presence(session.conversation_id, "ask", {})
+            session.presence.announce_all()
 
     # Between processes.
 
@@ -179,14 +211,18 @@ class Sessions:
         while True:
             self._publisher.send(PROCESSES, {"type": "process", "process": self._process, "alive": True})
             beats += 1
-            if self._announce_next or beats % ANNOUNCE_EVERY == 0:
-                self._announce_next = False
-                for session in self._sessions.values():
-                    session.presence.announce_all()
+            self._announce_some(beats)
             silent = asyncio.get_running_loop().time() - SILENCE_SECONDS
             for process in [process for process, heard in self._processes.items() if heard < silent]:
                 self._forget(process)
             await asyncio.sleep(HEARTBEAT_SECONDS)
+
+    def _announce_some(self, beats: int) -> None:
+        for conversation_id, session in self._sessions.items():
+            # Each at a beat of its own: thousands at once would push messages out of the publisher's queue.
+            if self._announce_next or conversation_id % ANNOUNCE_EVERY == beats % ANNOUNCE_EVERY:
+                session.presence.announce_all()
+        self._announce_next = False
 
     async def _repair_for_ever(self) -> None:
         while True:
@@ -206,27 +242,43 @@ class Sessions:
             return
         async with self._pool.connection() as connection:
             heads = await queries.heads(connection, asked)
-        for conversation_id in asked:
-            session = self._sessions.get(conversation_id)
-            if session is None:
-                continue
-            epoch, last_seq, version = heads.get(conversation_id, (None, 0, 0))
+        behind = []
+        for session in [self._sessions[one] for one in asked if one in self._sessions]:
+            epoch, last_seq, version = heads.get(session.conversation_id, (None, 0, 0))
             if epoch != session.epoch:
                 session.end("deleted")
             elif last_seq > session.last_seq or version > session.version:
-                await session.repair(last_seq=last_seq, version=version)
+                behind.append((session, last_seq, version))
+        await _some_at_once(behind, lambda one: one[0].repair(last_seq=one[1], version=one[2]))
 
     def _retire_idle(self) -> None:
         now = asyncio.get_running_loop().time()
-        for conversation_id, session in list(self._sessions.items()):
+        for conversation_id, session in self._sessions.items():
             if session.subscribers:
                 self._idle_since.pop(conversation_id, None)
-            elif now - self._idle_since.setdefault(conversation_id, now) > IDLE_SECONDS:
-                self._listener.unfollow(group_of(conversation_id))
-                session.stop()
-                del self._sessions[conversation_id]
-                del self._idle_since[conversation_id]
-                metrics.SESSIONS_LIVE.dec()
+            else:
+                self._idle_since.setdefault(conversation_id, now)
+        too_many = len(self._idle_since) - IDLE_LIMIT
+        for number, (conversation_id, since) in enumerate(list(self._idle_since.items())):
+            if number < too_many or now - since > IDLE_SECONDS:
+                self._retire(conversation_id)
+
+    def _retire(self, conversation_id: int) -> None:
+        self._listener.unfollow(group_of(conversation_id))
+        self._sessions.pop(conversation_id).stop()
+        del self._idle_since[conversation_id]
+        metrics.SESSIONS_LIVE.dec()
+
+
+async def _some_at_once(items: Iterable[T], work: Callable[[T], Awaitable[None]]) -> None:
+    """Do this for each of the items, `AT_ONCE` at a time. Raises what the first to fail raised."""
+    left = iter(items)
+
+    async def one_after_the_other() -> None:
+        for item in left:
+            await work(item)
+
+    await asyncio.gather(*(one_after_the_other() for _ in range(AT_ONCE)))
 
 
 def _refs(refs: dict[str, list[Any]]) -> Refs:

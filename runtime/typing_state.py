@@ -5,6 +5,9 @@ from collections.abc import Callable
 
 TYPING_SECONDS = 6.0
 
+TYPING_LIMIT = 100
+"""So many are shown at a time in one conversation; nobody reads a longer list."""
+
 
 class Typing:
     """Tells `changed(participant_id, on)` of each change."""
@@ -20,6 +23,8 @@ class Typing:
 
     def set(self, participant_id: str, on: bool) -> None:
         """Someone types, or has stopped. Said again, it starts the six seconds again."""
+        if on and participant_id not in self._timers and len(self._timers) >= TYPING_LIMIT:
+            return
         timer = self._timers.pop(participant_id, None)
         if timer is not None:
             timer.cancel()
@@ -30,7 +35,12 @@ class Typing:
             self._changed(participant_id, on)
 
     def stop(self) -> None:
-        """Forget everyone, silently."""
+        """Forget everyone, silently, and hold on to nobody."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
+        self._changed = _tell_nobody
+
+
+def _tell_nobody(participant_id: str, on: bool) -> None:
+    pass

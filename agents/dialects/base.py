@@ -1,10 +1,12 @@
 """What a dialect is: how a call is written, and how its answer is read."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
+
+import msgspec
 
 from agents.chunks import Chunk
 from agents.door import Head
@@ -12,8 +14,7 @@ from agents.rules import ContextMessage, Draft
 from conversations.rules import Limits
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that one call of an agent is about."""
 
     call_id: UUID
@@ -32,11 +33,11 @@ class Call:
     now: datetime
     url: str
     """The endpoint's; a dialect may add its path."""
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """Of the endpoint, as the dialect's `check_options` has passed them."""
     api_key: str | None = None
     """Sent as `Authorization: Bearer`."""
-    custom_headers: Mapping[str, str] = field(default_factory=dict)
+    custom_headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     event: str = "message.created"
     """What the call is for: `ping` is a test, of which nothing is stored."""
 

@@ -12,6 +12,7 @@ from typing import Final
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
+from agents.door.connections import Response
 from agents.door.deadlines import Deadlines
 from agents.door.decoding import Decoder, decoder
 from agents.errors import AgentUnreachable, AnswerInvalid, CallError, CallTimedOut
@@ -90,7 +91,7 @@ class Answer:
 
     def __init__(
         self,
-        response: aiohttp.ClientResponse,
+        response: Response,
         patience: Patience,
         deadlines: Deadlines,
         started: float,
@@ -215,7 +216,7 @@ def reason(error: BaseException) -> str:
     return line[:REASON_CHARACTERS].rstrip(" .:")
 
 
-def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
+def _headers(response: Response) -> dict[str, str]:
     headers: dict[str, str] = {}
     for name, value in response.headers.items():
         name = name.lower()

@@ -6,35 +6,29 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import lru_cache, partial
-from io import BytesIO
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Final, Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
+from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from agents.door.addresses import AddressRules
 from agents.door.answers import Answer, Patience, reason
-from agents.door.connections import CarefulRequest, PromptResponse, UnexpectedAnswer
+from agents.door.connections import CONNECT_SECONDS, Response, Target, UnexpectedAnswer, post
 from agents.door.deadlines import Deadlines
 from agents.door.names import AllowedNames, SystemNames
 from agents.errors import AddressBlocked, AgentUnreachable, AnswerInvalid, CallError, CallTimedOut
 
-CONNECT_SECONDS: Final = 5.0
 KEEPALIVE_SECONDS: Final = 4.0
 """Shorter than the five seconds after which common servers hang up, so that a call rarely meets a connection
 that dies."""
 
 DNS_SECONDS: Final = 10
-HEADER_BYTES: Final = 8 * 1024
-"""The longest status line and the longest header of an answer."""
-
-HEADERS: Final = 128
-WRITE_BYTES: Final = 1024 * 1024
-BUFFER_BYTES: Final = 64 * 1024
-"""What is read ahead of whoever reads a body; a little more than twice as much may wait."""
+TARGETS: Final = 1_024
+"""URLs that are kept read."""
 
 
 class Door:
@@ -61,12 +55,13 @@ class Door:
         self._rules = rules
         self._names = names
         self._dns_seconds = dns_seconds
-        self._session: aiohttp.ClientSession | None = None
+        self._connector: aiohttp.TCPConnector | None = None
+        self._target = lru_cache(maxsize=TARGETS)(_target)
         self._deadlines = Deadlines()
 
     async def __aenter__(self) -> Self:
         self._resolver = AllowedNames(self._names or SystemNames(), self._rules)
-        connector = aiohttp.TCPConnector(
+        self._connector = aiohttp.TCPConnector(
             limit=0,
             keepalive_timeout=KEEPALIVE_SECONDS,
             resolver=self._resolver,
@@ -75,29 +70,13 @@ class Door:
             socket_factory=self._dial,
             ssl=_tls(),
         )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            request_class=CarefulRequest,
-            response_class=PromptResponse,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            # All other times are kept here: how long an answer may take depends on its head.
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
-            headers={"user-agent": "FleetLM/1", "accept-encoding": "identity"},
-            skip_auto_headers=("accept",),
-            auto_decompress=False,
-            trust_env=False,
-            read_bufsize=BUFFER_BYTES,
-            max_line_size=HEADER_BYTES,
-            max_field_size=HEADER_BYTES,
-            max_headers=HEADERS,
-        )
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        if self._connector is not None:
+            await self._connector.close()
             await self._resolver.close()
             self._deadlines.close()
 
@@ -109,17 +88,11 @@ class Door:
         Leaving before the answer's end closes the connection, and so does a cancellation. Raises `AddressBlocked`,
         `CallTimedOut`, `AgentUnreachable`, or `AnswerInvalid` for an answer that is not HTTP.
         """
-        if self._session is None:
+        if self._connector is None:
             raise RuntimeError("The door is closed; use it as an async context manager.")
-        post = partial(
-            self._session.post,
-            _target(url, self._rules.require_https),
-            # Beyond this size, aiohttp would rather have a file, which it writes piece by piece.
-            data=body if len(body) <= WRITE_BYTES else BytesIO(body),
-            headers=headers,
-            allow_redirects=False,
-        )
-        return _Call(post, patience or self._patience, self._deadlines, self._max_bytes)
+        target = self._target(url, self._rules.require_https)
+        send = partial(post, self._connector, target, headers, body)
+        return _Call(send, patience or self._patience, self._deadlines, self._max_bytes)
 
     def _dial(self, found: tuple[Any, ...]) -> socket.socket:
         """The socket for an address that is dialled next, exactly as it stands here."""
@@ -134,9 +107,8 @@ class Door:
         return socket.socket(family, kind, protocol)
 
 
-@lru_cache(maxsize=1024)
-def _target(url: str, require_https: bool) -> URL:
-    """The URL, read. Raises `AddressBlocked` for one that is never called, wherever it leads."""
+def _target(url: str, require_https: bool) -> Target:
+    """Where the URL leads. Raises `AddressBlocked` for one that is never called, wherever it leads."""
     try:
         target = URL(url)
     except ValueError as error:
@@ -150,22 +122,22 @@ def _target(url: str, require_https: bool) -> URL:
         )
     if target.raw_user is not None or target.raw_password is not None:
         raise AddressBlocked("The URL holds a user or a password; give the endpoint a key instead.")
-    return target
+    return Target(target)
 
 
 class _Call:
     """One call; written out, because an async generator costs a tenth of what the whole call does."""
 
-    __slots__ = ("_deadlines", "_max_bytes", "_patience", "_post", "_response")
+    __slots__ = ("_deadlines", "_max_bytes", "_patience", "_response", "_send")
 
     def __init__(
         self,
-        post: Callable[[], Awaitable[aiohttp.ClientResponse]],
+        send: Callable[[], Awaitable[Response]],
         patience: Patience,
         deadlines: Deadlines,
         max_bytes: int,
     ) -> None:
-        self._post = post
+        self._send = send
         self._patience = patience
         self._deadlines = deadlines
         self._max_bytes = max_bytes
@@ -176,29 +148,29 @@ class _Call:
         try:
             with self._deadlines.until(started + seconds):
                 try:
-                    self._response = await self._post()
+                    self._response = await self._send()
                 except UnexpectedAnswer:
                     # Nothing was sent, and that connection is closed.
-                    self._response = await self._post()
+                    self._response = await self._send()
         except aiohttp.ConnectionTimeoutError:
             raise AgentUnreachable(f"There was no connection within {CONNECT_SECONDS:g} s.") from None
         except TimeoutError:
             raise CallTimedOut(f"The agent did not begin to answer within {seconds:g} s.") from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
             raise _as_call_error(error) from None
         return Answer(self._response, self._patience, self._deadlines, started, self._max_bytes)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._response.closed:
+        if not self._response.is_over:
             self._response.close()
 
 
 def _as_call_error(error: Exception) -> CallError:
     if isinstance(error, aiohttp.InvalidURL):
         return AddressBlocked("The host of the URL is neither a name nor a plain address.")
-    if isinstance(error, aiohttp.ClientResponseError):
+    if isinstance(error, HttpProcessingError):
         return AnswerInvalid(f"The agent's answer is not HTTP: {reason(error)}.")
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return AgentUnreachable("The agent hung up before the head of its answer was complete.")

@@ -5,12 +5,11 @@ smaller.
 """
 
 import asyncio
-import time
-from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
-from bench.drivers.harness import Plan, Result, drive, percentile, until
+from bench.drivers.harness import Acknowledged, Plan, Result, drive, mark, percentile, until
+from bench.drivers.pacing import pace
 from bench.drivers.websocket import Socket, send_frame
 
 
@@ -19,7 +18,7 @@ class Member(Socket):
 
     def __init__(self) -> None:
         super().__init__()
-        self.acknowledged: list[tuple[str, int, str]] = []
+        self.acknowledged: list[Acknowledged] = []
         self.ages: list[tuple[float, float]] = []
         self.topics: dict[str, str] = {}
 
@@ -40,48 +39,47 @@ class Member(Socket):
         self.acknowledged.append((key, response["seq"], response["id"]))
 
 
-def _pace(start: float, rate: float, count: int, tick: Callable[[int, float], None]) -> None:
-    """Call `tick` at each intended time. In a thread: an event loop's timers count in milliseconds."""
-    for number in range(count):
-        due = start + number / rate
-        time.sleep(max(due - perf_counter(), 0))
-        tick(number, due)
-
-
-async def main(plan: Plan) -> Result:
-    """Send at the planned rate, round robin over the pairs; latencies count from the end of the warm-up."""
-    pairs: list[tuple[str, Member, Member]] = []
+async def _connect(plan: Plan) -> list[tuple[str, Member, Member]]:
+    pairs = []
     for pair in plan["pairs"]:
         sender, reader = [await Member.connect(plan["port"], token) for token in pair["tokens"]]
         topic = f"conversation:{pair['key']}"
         for member in (sender, reader):
             await member.join(topic)
         pairs.append((topic, sender, reader))
-    loop = asyncio.get_running_loop()
-    count = round(plan["rate"] * (plan["warm_up"] + plan["seconds"]))
-    start = perf_counter() + 0.1
+    return pairs
+
+
+async def main(plan: Plan) -> Result:
+    """Send at the planned rate, round robin over the pairs; latencies count from the end of the warm-up."""
+    pairs = await _connect(plan)
+    warm_up = round(plan["rate"] * plan["warm_up"])
+    count = warm_up + round(plan["rate"] * plan["seconds"])
+    counts_from = 0.0
 
     def send(number: int, due: float) -> None:
+        nonlocal counts_from
+        if number == warm_up:
+            counts_from = due
+            mark("opens")
         topic, sender, _ = pairs[number % len(pairs)]
         sender.send(number, topic, due, f"{plan['run']}-{number}")
 
-    def tick(number: int, due: float) -> None:
-        loop.call_soon_threadsafe(send, number, due)
-
-    await asyncio.to_thread(_pace, start, plan["rate"], count, tick)
+    late = await pace(plan["rate"], count, send)
+    mark("closes")
+    await until(lambda: sum(len(reader.ages) for *_, reader in pairs) >= count, 5)
+    await asyncio.sleep(0.05)  # anything that comes twice comes now
     everyone = [member for _, *members in pairs for member in members]
-    complete = await until(lambda: all(len(reader.ages) * len(pairs) >= count for *_, reader in pairs), 5)
     faults = [fault for member in everyone for fault in member.faults]
-    if not complete or sum(len(reader.ages) for *_, reader in pairs) != count:
+    if sum(len(reader.ages) for *_, reader in pairs) != count:
         faults.append("not every message reached the other member's socket exactly once")
     for member in everyone:
         member.close()
-    measured_from = start + plan["warm_up"]
-    ages = [age for *_, reader in pairs for due, age in reader.ages if due >= measured_from]
+    ages = [age for *_, reader in pairs for due, age in reader.ages if due >= counts_from]
     return {
         "p50_ms": percentile(ages, 0.5) * 1000,
         "p99_ms": percentile(ages, 0.99) * 1000,
-        "max_ms": max(ages, default=0.0) * 1000,
+        "late_p99_ms": percentile(late[warm_up:], 0.99) * 1000,
         "acknowledged": [entry for _, sender, _ in pairs for entry in sender.acknowledged],
         "faults": faults[:10],
     }

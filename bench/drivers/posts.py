@@ -18,8 +18,8 @@ async def main(plan: Plan) -> Result:
                 async with session.post(f"http://127.0.0.1:{plan['port']}/plain", data=body) as answer:
                     await answer.read()
 
-        await asyncio.gather(*(post() for _ in range(plan["connections"])))
-    return {"per_second": window.count / window.seconds, "faults": []}
+        await asyncio.gather(window.wait(), *(post() for _ in range(plan["connections"])))
+    return {"per_second": window.per_second(), "faults": []}
 
 
 if __name__ == "__main__":

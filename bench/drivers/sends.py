@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from bench.drivers.harness import Plan, Result, Window, drive, until
+from bench.drivers.harness import Acknowledged, Plan, Result, Window, drive, until
 from bench.drivers.websocket import TEXT, Socket, client_frame, send_frame
 
 
@@ -12,7 +12,7 @@ class Sender(Socket):
 
     def __init__(self, plan: Plan, number: int) -> None:
         super().__init__()
-        self.acknowledged: list[tuple[str, int, str]] = []
+        self.acknowledged: list[Acknowledged] = []
         self.under_way: dict[str, str] = {}
         self._name = f"{plan['run']}-{number}"
         self._text: str = plan["text"]
@@ -82,7 +82,7 @@ async def main(plan: Plan) -> Result:
     for sender in senders:
         sender.close()
     return {
-        "per_second": window.count / window.seconds,
+        "per_second": window.per_second(),
         "acknowledged": [entry for sender in senders for entry in sender.acknowledged],
         "faults": faults[:10],
     }

@@ -40,12 +40,15 @@ def server_frames(data: bytes) -> Iterator[tuple[int, bytes, int]]:
 
 
 class Socket(asyncio.Protocol):
-    """One connection. `seen` holds the newest seq of each joined topic; whatever breaks the order is a fault."""
+    """One connection. `seen` holds the newest seq of each joined topic; whatever breaks the order is a fault.
+
+    `rest` is the beginning of a frame whose end has not come yet.
+    """
 
     def __init__(self) -> None:
         self.seen: dict[str, int] = {}
         self.faults: list[str] = []
-        self._rest = b""
+        self.rest = b""
         self._open = False
         self._closing = False
         self._answers: dict[str, asyncio.Future[Any]] = {}
@@ -66,10 +69,15 @@ class Socket(asyncio.Protocol):
 
     async def join(self, topic: str) -> int:
         """Join a topic; returns the newest seq at that moment."""
-        answer = self._answers[topic] = asyncio.get_running_loop().create_future()
-        self.write(orjson.dumps([JOIN_REF, topic, topic, "phx_join", {"limit": 1}]))
-        last_seq: int = (await answer)["last_seq"]
+        answer = await self.request(topic, "phx_join", {"limit": 1})
+        last_seq: int = answer["last_seq"]
         return last_seq
+
+    async def request(self, topic: str, event: str, payload: dict[str, Any]) -> Any:
+        """Join or leave a topic; returns the response. Raises `ConnectionError` when it is refused."""
+        answer = self._answers[topic] = asyncio.get_running_loop().create_future()
+        self.write(orjson.dumps([JOIN_REF, topic, topic, event, payload]))
+        return await answer
 
     def write(self, text: bytes) -> None:
         """Send one text frame."""
@@ -91,11 +99,11 @@ class Socket(asyncio.Protocol):
                 answer.set_exception(ConnectionError("the connection was lost"))
 
     def data_received(self, data: bytes) -> None:
-        data = self._rest + data if self._rest else data
+        data = self.rest + data if self.rest else data
         if not self._open:
             head, found, data = data.partition(b"\r\n\r\n")
             if not found:
-                self._rest = head
+                self.rest = head
                 return
             self._upgraded(head)
         self.take(data)
@@ -118,35 +126,48 @@ class Socket(asyncio.Protocol):
                 self.transport.write(client_frame(PONG, payload))
             elif opcode == CLOSE:
                 self.faults.append(f"closed by the server: {int.from_bytes(payload[:2], 'big')}")
-        self._rest = data[end:]
+        self.rest = data[end:]
 
     def _frame(self, text: bytes) -> None:
         _, ref, topic, event, payload = orjson.loads(text)
         if event == "message":
-            seq = payload["seq"]
-            if seq != self.seen[topic] + 1:
-                self.faults.append(f"{topic}: seq {seq} came after {self.seen[topic]}")
-            self.seen[topic] = seq
-            self.message(topic, payload)
+            self.take_message(topic, payload)
         elif event == "phx_reply":
             if ref in self._answers:
-                self._joined(ref, payload)
+                self._answered(ref, payload)
             else:
                 self.reply(ref, payload)
+        else:
+            self.other(topic, event, payload)
 
-    def _joined(self, topic: str, payload: Any) -> None:
+    def take_message(self, topic: str, message: Any) -> None:
+        """Note a message; it is a fault unless it is the next one."""
+        seq = message["seq"]
+        if seq != self.seen[topic] + 1:
+            self.faults.append(f"{topic}: seq {seq} came after {self.seen[topic]}")
+        self.seen[topic] = seq
+        self.message(topic, message)
+
+    def _answered(self, topic: str, payload: Any) -> None:
         answer = self._answers.pop(topic)
         if payload["status"] == "ok":
-            self.seen[topic] = payload["response"]["last_seq"]
+            self.joined(topic, payload["response"])
             answer.set_result(payload["response"])
         else:
             answer.set_exception(ConnectionError(str(payload["response"])))
+
+    def joined(self, topic: str, response: Any) -> None:
+        """A join was answered (or a leave, with nothing): what was missed before it is nobody's business here."""
+        self.seen[topic] = response.get("last_seq", 0)
 
     def message(self, topic: str, message: Any) -> None:
         """A message of a joined topic has come, in order."""
 
     def reply(self, ref: str, payload: Any) -> None:
         """A frame that is no join was answered."""
+
+    def other(self, topic: str, event: str, payload: Any) -> None:
+        """Something else was pushed: presence, a run, a delta."""
 
 
 def send_frame(ref: str, topic: str, text: str, client_id: str) -> bytes:

@@ -13,14 +13,16 @@ from typing import Any
 
 SECRET = os.environ.get("FLEETLM_WEBHOOK_SECRET", "")  # "whsec_…", shown once when the agent is registered
 TOLERANCE_SECONDS = 300
+NOT_SAID = ("system", "redaction")  # kinds of messages that nobody has said: not to be answered
 
 
 def answer(call: dict[str, Any]) -> str:
     """What to say.
 
-    `conversation` is the whole context, oldest first; this agent needs only the newest message.
+    `conversation` is the whole context, oldest first; this agent needs only the newest message that someone has said.
     """
-    heard = [message for message in call["conversation"] if message["sender_id"] != call["agent_id"]]
+    others = [message for message in call["conversation"] if message["sender_id"] != call["agent_id"]]
+    heard = [message for message in others if message.get("kind") not in NOT_SAID]
     return f"You said: {heard[-1]['text']}" if heard else "Hello! Say something."
 
 

@@ -7,6 +7,7 @@ import { parseArgs } from "node:util";
 
 const SECRET = process.env.FLEETLM_WEBHOOK_SECRET;
 const TOLERANCE_SECONDS = 300; // an older call may be one that somebody recorded and sends again
+const NOT_SAID = ["system", "redaction"]; // kinds of messages that nobody has said: not to be answered
 
 const server = createServer(async (request, response) => {
   const chunks = [];
@@ -16,8 +17,10 @@ const server = createServer(async (request, response) => {
 
   const call = JSON.parse(body);
   // Several messages may have come since the last call. Older ones, and our own, are there as context.
-  const heard = call.conversation.filter((message) => message.seq >= call.new_from_seq && message.sender_id !== call.agent_id);
-  reply(response, 200, { text: `You said: ${heard.map((message) => message.text).join(" ")}` });
+  const news = call.conversation.filter((message) => message.seq >= call.new_from_seq && message.sender_id !== call.agent_id);
+  const heard = news.filter((message) => !NOT_SAID.includes(message.kind)).map((message) => message.text);
+  // An empty text is a good answer too: there is nothing to say.
+  reply(response, 200, { text: heard.length ? `You said: ${heard.join(" ")}` : "" });
 });
 
 /** Whether FleetLM signed this call with our secret, lately: https://www.standardwebhooks.com */

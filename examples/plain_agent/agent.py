@@ -6,6 +6,8 @@ import signal
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+NOT_SAID = ("system", "redaction")  # kinds of messages that nobody has said: not to be answered
+
 
 class Agent(BaseHTTPRequestHandler):
     """One call in, one answer out. No state."""
@@ -15,8 +17,11 @@ class Agent(BaseHTTPRequestHandler):
         call = json.loads(self.rfile.read(int(self.headers["content-length"])))
         # Several messages may have come since the last call. Older ones, and our own, are there as context.
         new = [m for m in call["conversation"] if m["seq"] >= call["new_from_seq"]]
-        heard = [m["text"] for m in new if m["sender_id"] != call["agent_id"]]
-        answer = json.dumps({"text": f"You said: {' '.join(heard)}"}).encode()
+        heard = [
+            m["text"] for m in new if m["sender_id"] != call["agent_id"] and m.get("kind") not in NOT_SAID
+        ]
+        # An empty text is a good answer too: there is nothing to say.
+        answer = json.dumps({"text": f"You said: {' '.join(heard)}" if heard else ""}).encode()
         self.send_response(200)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(answer)))

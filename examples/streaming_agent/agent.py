@@ -14,13 +14,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 SECONDS_PER_WORD = 0.1  # stands in for a model that thinks
+NOT_SAID = ("system", "redaction")  # kinds of messages that nobody has said: not to be answered
 
 
 def words(call: dict[str, Any]) -> Iterator[str]:
     """What to say, bit by bit."""
     new = [m for m in call["conversation"] if m["seq"] >= call["new_from_seq"]]
-    heard = [m["text"] for m in new if m["sender_id"] != call["agent_id"]]
-    for word in f"You said: {' '.join(heard)}".split():
+    heard = [m["text"] for m in new if m["sender_id"] != call["agent_id"] and m.get("kind") not in NOT_SAID]
+    for word in f"You said: {' '.join(heard)}".split() if heard else []:
         yield f"{word} "
         time.sleep(SECONDS_PER_WORD)
 

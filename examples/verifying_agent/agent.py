@@ -24,6 +24,7 @@ SECRETS = [Webhook(secret) for secret in os.environ.get("FLEETLM_WEBHOOK_SECRET"
 REMEMBERED = (
     10_000  # in memory, for an example; where it matters: a unique column in your database, for 3 days
 )
+NOT_SAID = ("system", "redaction")  # kinds of messages that nobody has said: no order
 
 orders = itertools.count(1)
 
@@ -33,8 +34,8 @@ def answer(call: dict[str, Any]) -> dict[str, Any]:
     if call.get("type") == "ping":  # a test call: no order
         return {"text": "pong"}
     new = [m for m in call["conversation"] if m["seq"] >= call["new_from_seq"]]
-    heard = [m["text"] for m in new if m["sender_id"] != call["agent_id"]]
-    return {"text": f"Order {next(orders)}: {' '.join(heard)}"}
+    heard = [m["text"] for m in new if m["sender_id"] != call["agent_id"] and m.get("kind") not in NOT_SAID]
+    return {"text": f"Order {next(orders)}: {' '.join(heard)}" if heard else ""}
 
 
 def is_genuine(headers: dict[str, str], body: bytes) -> bool:

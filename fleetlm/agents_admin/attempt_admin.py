@@ -11,7 +11,7 @@ from agents.models import Attempt, DeliveryStream, Endpoint
 from conversations.readonly_admin import ReadOnlyAdmin, find_conversation
 from fleetlm.agents_admin import shown
 from fleetlm.agents_admin.attempts_shown import exchanged, newest_id, tone_of
-from fleetlm.agents_admin.stream_admin import endpoint_address, named, shown_name
+from fleetlm.agents_admin.stream_admin import endpoint_address, named, shown_name, stream_title
 from fleetlm.agents_admin.wide_list import WideListAdmin
 
 if TYPE_CHECKING:
@@ -136,6 +136,7 @@ class AttemptAdmin(ReadOnlyAdmin, WideListAdmin):
             stream = stream_of(obj)
             context |= {
                 "attempt": obj,
+                "subtitle": _title_of(obj),
                 "stream": stream,
                 "endpoint_address": stream and endpoint_address(stream.endpoint),
                 "result": self.result(obj),
@@ -154,6 +155,12 @@ def stream_of(attempt: Attempt) -> DeliveryStream | None:
         return attempt.stream
     except DeliveryStream.DoesNotExist:
         return None
+
+
+def _title_of(attempt: Attempt) -> str:
+    stream = stream_of(attempt)
+    said = f"attempt {attempt.number}, {attempt.get_outcome_display().lower()}"
+    return said if stream is None else f"{stream_title(stream)}: {said}"
 
 
 def _newest(attempts: QuerySet[Attempt]) -> QuerySet[Attempt]:

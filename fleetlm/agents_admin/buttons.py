@@ -124,6 +124,10 @@ class ButtonsAdmin(WideListAdmin):
         messages.success(request, outcome.said)
         return HttpResponseRedirect(self.page_of(row))
 
+    def title_of(self, row: Any) -> str:
+        """What an operator calls this row: no number that only the database knows."""
+        return str(row)
+
     def page_of(self, row: Any) -> str:
         """The row's own page."""
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=(row.pk,))
@@ -137,7 +141,7 @@ class ButtonsAdmin(WideListAdmin):
             "row": row,
             "page": self.page_of(row),
             "media": self.media,
-            "title": str(row),
+            "title": self.title_of(row),
         }
         return TemplateResponse(request, template, {**everywhere, **own, **context})
 

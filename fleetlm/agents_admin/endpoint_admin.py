@@ -192,12 +192,16 @@ class EndpointAdmin(ButtonsAdmin):
             context |= self._about(request, endpoint)
         return super().render_change_form(request, context, add, change, form_url, obj)
 
+    def title_of(self, row: Any) -> str:
+        """An agent's id, or what a subscription is for."""
+        return str(row.agent_id or row.description or row.name)
+
     def _about(self, request: HttpRequest, endpoint: Any) -> dict[str, Any]:
         private = _private_of(endpoint)
         health = health_of(endpoint)
         return {
             "endpoint": endpoint,
-            "subtitle": endpoint.agent_id or endpoint.description or endpoint.name,
+            "subtitle": self.title_of(endpoint),
             "health": shown.word(health.value, TONES[health]),
             "health_means": MEANINGS[health],
             "numbers": {name: getattr(self, name)(endpoint) for name in self.numbers},

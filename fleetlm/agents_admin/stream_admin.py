@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 
+from agents import stream_queries
 from agents.models import DeliveryStream, Endpoint
 from conversations.readonly_admin import ReadOnlyAdmin, find_conversation
 from fleetlm.agents_admin import shown, stream_buttons
@@ -90,8 +91,8 @@ class DeliveryStreamAdmin(ReadOnlyAdmin, ButtonsAdmin):
 
     @admin.display(description="lag")
     def lag(self, stream: DeliveryStream) -> str:
-        """Messages that it has not got; of an inbox, changes."""
-        return shown.number(max(0, stream.wanted_seq - stream.cursor))
+        """What it has still to be given; of an inbox, changes."""
+        return shown.number(stream_queries.lag(stream))
 
     @admin.display(description="state")
     def state(self, stream: DeliveryStream) -> str:
@@ -132,6 +133,10 @@ class DeliveryStreamAdmin(ReadOnlyAdmin, ButtonsAdmin):
 
     # The page.
 
+    def title_of(self, row: DeliveryStream) -> str:
+        """Who is told of what."""
+        return stream_title(row)
+
     def render_change_form(
         self,
         request: HttpRequest,
@@ -146,6 +151,7 @@ class DeliveryStreamAdmin(ReadOnlyAdmin, ButtonsAdmin):
             buttons = self.shown_buttons(request, obj)
             context |= {
                 "stream": obj,
+                "subtitle": self.title_of(obj),
                 "endpoint_link": self.endpoint_link(obj),
                 "conversation_link": self.conversation_link(obj),
                 "state": self.state(obj),
@@ -221,6 +227,11 @@ def named(name: str) -> Q:
 def shown_name(endpoint: Endpoint) -> str:
     """What operators call it: an agent's id, what a subscription is for, or else its id."""
     return endpoint.agent_id or endpoint.description or endpoint.name
+
+
+def stream_title(stream: DeliveryStream) -> str:
+    """What operators call a stream: its endpoint and its conversation."""
+    return f"{shown_name(stream.endpoint)} over {stream.conversation.key}"
 
 
 def endpoint_address(endpoint: Endpoint) -> str:

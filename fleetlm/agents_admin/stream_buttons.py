@@ -68,32 +68,41 @@ def skip_pending(stream: DeliveryStream, given: Mapping[str, Any]) -> Outcome:
     moved = operations.skip(stream)
     if moved.cursor == before:
         return Outcome("Gave up the replay.")
-    return Outcome(f"Skipped the pending call: messages {before + 1} to {moved.cursor} are not delivered.")
+    return _moved(
+        moved, f"Skipped the pending call: messages {before + 1} to {moved.cursor} are not delivered."
+    )
 
 
 def replay_newest(stream: DeliveryStream, given: Mapping[str, Any]) -> Outcome:
     """Deliver the newest message that it has got once more."""
     newest = _newest_delivered(stream)
-    operations.redeliver(stream, newest, max(newest, stream.cursor))
-    return Outcome(f"Message {newest} is delivered again.")
+    moved = operations.redeliver(stream, newest, max(newest, stream.cursor))
+    return _moved(moved, f"Message {newest} is delivered again.")
 
 
 def rewind(stream: DeliveryStream, given: Mapping[str, Any]) -> Outcome:
     """Go back."""
-    operations.rewind(stream, given["from_seq"])
-    return Outcome(f"Everything from message {given['from_seq']} on is delivered again.")
+    moved = operations.rewind(stream, given["from_seq"])
+    return _moved(moved, f"Everything from message {given['from_seq']} on is delivered again.")
 
 
 def redeliver(stream: DeliveryStream, given: Mapping[str, Any]) -> Outcome:
     """Deliver a range once more."""
-    operations.redeliver(stream, given["from_seq"], given["to_seq"])
-    return Outcome(f"Messages {given['from_seq']} to {given['to_seq']} are delivered again.")
+    moved = operations.redeliver(stream, given["from_seq"], given["to_seq"])
+    return _moved(moved, f"Messages {given['from_seq']} to {given['to_seq']} are delivered again.")
 
 
 def skip_to(stream: DeliveryStream, given: Mapping[str, Any]) -> Outcome:
     """Go forward."""
-    operations.skip(stream, given["seq"])
-    return Outcome(f"Skipped up to message {given['seq']}: what was not delivered up to there never is.")
+    moved = operations.skip(stream, given["seq"])
+    return _moved(
+        moved, f"Skipped up to message {given['seq']}: what was not delivered up to there never is."
+    )
+
+
+def _moved(stream: DeliveryStream, said: str) -> Outcome:
+    paused = stream.parked_at is not None
+    return Outcome(f"{said} It is paused: nothing is delivered until it is resumed." if paused else said)
 
 
 def _newest_delivered(stream: DeliveryStream) -> int:

@@ -8,9 +8,7 @@ from django.db.models import Q
 from agents import stream_queries
 from agents.models import DeliveryStream
 
-_PARKED: Final = Q(parked_at__isnull=False)
-_DUE: Final = Q(due_at__isnull=False, parked_at__isnull=True)
-_WAITING: Final = stream_queries.STATES
+_CONDITIONS: Final = stream_queries.STATES
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,44 +25,33 @@ class State:
 
 
 STATES: Final = (
-    State("calling", "calling", "busy", "a call is under way", _DUE & Q(lease_id__isnull=False), "due_at"),
-    State("due", "due", "busy", "a call is to be made", _WAITING["due"], "due_at"),
+    State("calling", "calling", "busy", "a call is under way", _CONDITIONS["calling"], "due_at"),
+    State("due", "due", "busy", "a call is to be made", _CONDITIONS["due"], "due_at"),
     State(
-        "retrying", "retrying", "warn", "a call has failed and is made again", _WAITING["retrying"], "due_at"
+        "retrying",
+        "retrying",
+        "warn",
+        "a call has failed and is made again",
+        _CONDITIONS["retrying"],
+        "due_at",
     ),
-    State(
-        "blocked", "blocked", "bad", "the endpoint's breaker is open", _DUE & _WAITING["blocked"], "due_at"
-    ),
-    State(
-        "parked",
-        "parked",
-        "bad",
-        "given up after too many failures",
-        _PARKED & _WAITING["parked"],
-        "-parked_at",
-    ),
-    State("paused", "paused", "warn", "parked by an operator", _PARKED & _WAITING["paused"], "-parked_at"),
-    State(
-        "handed_over",
-        "handed over",
-        "quiet",
-        "a person has the conversation",
-        Q(handed_over=True, parked_at__isnull=True),
-    ),
-    State("disabled", "disabled", "quiet", "the endpoint is", Q(enabled=False, parked_at__isnull=True)),
-    State(
-        "idle",
-        "idle",
-        "quiet",
-        "it has got everything",
-        Q(due_at__isnull=True, parked_at__isnull=True, handed_over=False, enabled=True),
-    ),
+    State("blocked", "blocked", "bad", "the endpoint's breaker is open", _CONDITIONS["blocked"], "due_at"),
+    State("parked", "parked", "bad", "given up after too many failures", _CONDITIONS["parked"], "-parked_at"),
+    State("paused", "paused", "warn", "parked by an operator", _CONDITIONS["paused"], "-parked_at"),
+    State("handed_over", "handed over", "quiet", "a person has the conversation", _CONDITIONS["handed_over"]),
+    State("disabled", "disabled", "quiet", "the endpoint is", _CONDITIONS["disabled"]),
+    State("idle", "idle", "quiet", "it has got everything", _CONDITIONS["idle"]),
 )
 
 BY_NAME: Final[dict[str, State]] = {state.name: state for state in STATES}
 
 ALL_PARKED: Final = State(
-    "all_parked", "parked or paused", "bad", "no calls until it is resumed", _PARKED, "-parked_at"
+    "all_parked",
+    "parked or paused",
+    "bad",
+    "no calls until it is resumed",
+    Q(parked_at__isnull=False),
+    "-parked_at",
 )
 
 CHOICES: Final[dict[str, State]] = {**BY_NAME, ALL_PARKED.name: ALL_PARKED}

@@ -97,7 +97,8 @@ class EventStream:
         """The response is over, whether or not its first byte was ever sent."""
         self._ended = True
         self._room.set()
-        self._closed()
+        closed, self._closed = self._closed, _nothing
+        closed()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         drain = asyncio.create_task(self._end_with_process())
@@ -137,3 +138,7 @@ class EventStream:
         self._ended = True
         self._wake.set()
         self._room.set()
+
+
+def _nothing() -> None:
+    """Instead of what was called at the end: it knows this stream, and would keep it until a search for cycles."""

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from fleetlm.sending import Seq
+from fleetlm.sending import SendBody, Seq
 
 Id = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._@-]{1,128}$")]
 Key = Annotated[str, Meta(min_length=1, max_length=257)]
@@ -65,6 +65,28 @@ class AppendedAnswer(MessageAnswer):
     """The stored message, and whether it had been stored before."""
 
     deduplicated: bool
+
+
+class BatchForm(Form):
+    """Messages to append, in this order: as many as the setting `FLEETLM_BATCH_MESSAGES` allows, 100 by default.
+
+    One that is not valid is refused alone, in its result.
+    """
+
+    messages: Annotated[list[SendBody], Meta(min_length=1)]
+
+
+class BatchResult(Answer):
+    """What became of one message of a batch: the stored `message`, or the `error`."""
+
+    message: AppendedAnswer | msgspec.UnsetType = msgspec.UNSET
+    error: ErrorBody | msgspec.UnsetType = msgspec.UNSET
+
+
+class BatchAnswer(Answer):
+    """A result for each message, in the order of the request."""
+
+    results: list[BatchResult]
 
 
 class HistoryQuery(Form):
@@ -168,7 +190,7 @@ class ConversationChange(Form):
 
 
 class HandoffForm(Form):
-    """The person who takes over from the agents; null: they have the conversation again."""
+    """The member, a person, who takes over from the agents; null: they have the conversation again."""
 
     participant_id: Id | None
 

@@ -24,8 +24,8 @@ class Handoff(ApiView):
 
     @operation("Hand a conversation over", body=forms.HandoffForm, answers={200: forms.ConversationAnswer})
     async def post(self, request: HttpRequest, key: str) -> Reply:
-        """Let a person take over: no agent is called until it is given back with `participant_id: null`. Then they get all
-        that they missed."""
+        """Let a member that is a person take over: no agent is called until it is given back with `participant_id: null`.
+        Then they get all that they missed."""
         form = self.body(forms.HandoffForm)
         view = await find_conversation(self.runtime, self.principal, key)
         if not await self._is_its_person(view):

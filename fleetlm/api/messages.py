@@ -46,7 +46,7 @@ class Messages(ApiView):
         except ConversationNotFound:
             if self.principal.is_server:
                 raise
-            raise NotAMember(key=key) from None
+            raise NotAMember(participant_id=append.sender_id, key=key) from None
         answer = message_as_dict(appended.message) | {"deduplicated": appended.deduplicated}
         return Reply(answer, 200 if appended.deduplicated else 201)
 
@@ -94,9 +94,13 @@ class _Arrival:
 
     def __init__(self, participant_id: str | None) -> None:
         self.participant_id = participant_id
-        self.address = self
         self.behind = False
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def address(self) -> "_Arrival":
+        """Its own: not kept, or it would hold itself."""
+        return self
 
     def frame(self, event: str, payload: bytes, seq: int | None) -> bool:
         """Only messages of the log count."""

@@ -11,7 +11,9 @@ from fleetlm.sending import MAX_SEQ
 
 MessageSeq = Annotated[int, Meta(ge=1, le=MAX_SEQ)]
 Place = Annotated[int, Meta(ge=0, le=MAX_SEQ)]
-State = Literal["due", "retrying", "blocked", "parked", "paused"]
+State = Literal[
+    "idle", "due", "calling", "retrying", "blocked", "parked", "paused", "handed_over", "disabled"
+]
 Outcome = Literal[
     "answered",
     "accepted",
@@ -38,16 +40,16 @@ class StreamAnswer(Answer):
 
     `state`: `idle` (nothing to do), `due`, `calling`, `retrying` (a call has failed and is made again at `due_at`), `blocked`
     (the endpoint's breaker is open), `parked` (given up after too many failures), `paused` (by an operator), `handed_over`
-    (a person has the conversation), `disabled` (the endpoint is). Of `inbox.updated`, `cursor` and `last_seq` count changes.
+    (a person has the conversation), `disabled` (the endpoint is). `lag` is what the endpoint has still to be given: its own
+    messages behind the last one that it is called for are none of it. Of `inbox.updated`, `cursor`, `last_seq` and `lag` count
+    changes.
     """
 
     key: str
     cursor: int
     last_seq: int
     lag: int
-    state: Literal[
-        "idle", "due", "calling", "retrying", "blocked", "parked", "paused", "handed_over", "disabled"
-    ]
+    state: State
     trigger: str | None
     due_at: str | None
     waiting_since: str | None

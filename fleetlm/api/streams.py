@@ -26,7 +26,7 @@ def as_answer(stream: DeliveryStream) -> dict[str, Any]:
         "key": stream.conversation.key,
         "cursor": stream.cursor,
         "last_seq": last_seq,
-        "lag": max(0, last_seq - stream.cursor),
+        "lag": stream_queries.lag(stream),
         "state": stream_queries.state(stream),
         "trigger": stream.trigger or None,
         "due_at": moment(stream.due_at),

@@ -12,6 +12,9 @@ from conversations.errors import FleetLMError, NotAuthenticated, TokenExpired, U
 from fleetlm.auth.principal import Principal
 
 LEEWAY_SECONDS = 5
+REMEMBERED_CHARACTERS = 4_096
+"""A longer token is verified each time, so that many of them do not fill the memory."""
+
 ISSUER_ALGORITHMS = ["RS256", "RS384", "RS512", "ES256", "ES384", "EdDSA"]
 
 
@@ -30,13 +33,12 @@ def mint(participant_id: str, ttl: int, conversations: list[str] | None = None) 
 
 def verify(token: str) -> Principal:
     """The participant that a token stands for. Raises `NotAuthenticated` or `TokenExpired`; may fetch the issuer's keys."""
-    principal = _verified(token)
+    principal = (_remembered if len(token) <= REMEMBERED_CHARACTERS else _verified)(token)
     if principal.expires_at is not None and principal.expires_at < time.time():
         raise TokenExpired
     return principal
 
 
-@lru_cache(maxsize=10_000)
 def _verified(token: str) -> Principal:
     try:
         claims = _decode(token)
@@ -88,6 +90,9 @@ def _decode(token: str) -> dict[str, Any]:
         options={"require": claims, "verify_aud": False},
         leeway=LEEWAY_SECONDS,
     )
+
+
+_remembered = lru_cache(maxsize=10_000)(_verified)
 
 
 @lru_cache(maxsize=1)

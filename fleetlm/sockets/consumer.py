@@ -178,7 +178,7 @@ class Socket:
 
     def closed(self) -> None:
         """The connection is gone: leave every topic."""
-        self.outbox.stop()
+        self.outbox.release()
         if self._expiry is not None:
             self._expiry.cancel()
         for channel in list(self.topics.values()):
@@ -201,6 +201,7 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no ty
             await _refuse(scope, send, as_error(error))
             return
         await send({"type": "websocket.accept"})
+        scope["headers"].clear()  # a kilobyte that nobody asks for any more
         socket = Socket(runtime, principal, version, scope, send)
         metrics.SOCKETS_OPEN.inc()
         try:
@@ -209,6 +210,7 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no ty
         finally:
             metrics.SOCKETS_OPEN.dec()
             socket.closed()
+            scope.get("extensions", {}).pop(WIRE, None)  # the server's connection holds this scope: a cycle
 
 
 async def _principal(runtime: Runtime, scope: Any, query: dict[str, str]) -> Principal:

@@ -74,6 +74,11 @@ class Outbox:
         """Drop the connection if the peer does not take its close frame."""
         asyncio.get_running_loop().call_later(LINGER_SECONDS, self._wire.abort)
 
+    def release(self) -> None:
+        """The connection is gone: hold on to nobody, so that the socket is freed at once and not by a search for cycles."""
+        self.stop()
+        self._too_slow = _nobody
+
 
 class QueuedOutbox(Outbox):
     """The same over ASGI events, for servers that do not lend the transport."""
@@ -132,6 +137,10 @@ class QueuedOutbox(Outbox):
 
     def abort_later(self) -> None:
         """The server closes its own connections."""
+
+
+def _nobody() -> None:
+    pass
 
 
 def websocket_text(text: bytes) -> bytes:

@@ -4,7 +4,6 @@ Serializer V2 (`vsn=2.0.0`) writes `[join_ref, ref, topic, event, payload]`, V1 
 Source: https://hexdocs.pm/phoenix/writing_a_channels_client.html
 """
 
-from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import msgspec
@@ -23,8 +22,7 @@ class InvalidFrame(FleetLMError):
     message = "Send text frames of the Phoenix Channels protocol: [join_ref, ref, topic, event, payload]."
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True):
     """One message of a client."""
 
     join_ref: str | None
@@ -79,9 +77,8 @@ def encode(
     version: Version, join_ref: str | None, ref: str | None, topic: str, event: str, payload: bytes
 ) -> bytes:
     """Write a frame around an encoded payload."""
-    head = orjson.dumps([join_ref, ref, topic, event])
     if version == "2.0.0":
-        return head[:-1] + b"," + payload + b"]"
+        return orjson.dumps([join_ref, ref, topic, event])[:-1] + b"," + payload + b"]"
     names = orjson.dumps({"join_ref": join_ref, "ref": ref, "topic": topic, "event": event})
     return names[:-1] + b',"payload":' + payload + b"}"
 

@@ -8,6 +8,7 @@ from typing import IO, Any, Final
 
 import orjson
 
+from runtime.client.answers import Answers
 from runtime.client.errors import ClientError, Disconnected
 from runtime.client.follow import Place, follow_conversation
 from runtime.client.output import Show
@@ -27,11 +28,15 @@ class Chat:
         self._last_sent = 0
         self._shown = 0
         self._progress = asyncio.Event()
+        self._answers = Answers(server.participant_id)
         self.failures = 0
 
     async def run(self, lines: IO[str], place: Place, linger: float) -> None:
-        """Send every line; at the end of the input go on listening until one's own last message was shown, and
-        for `linger` seconds more. Raises `ClientError` when the conversation cannot be followed."""
+        """Send every line; at the end of the input go on listening until one's own last message was shown, until agents
+        have answered it if the input was no terminal (see `Answers.settle`), and for `linger` seconds more.
+
+        Raises `ClientError` when the conversation cannot be followed.
+        """
         listening = asyncio.create_task(self._listen(place), name="listen")
         talking = asyncio.create_task(self._talk(lines, linger), name="talk")
         try:
@@ -45,11 +50,12 @@ class Chat:
 
     async def _listen(self, place: Place) -> None:
         async with contextlib.aclosing(
-            follow_conversation(self._server, self._key, place, self._lost)
+            follow_conversation(self._server, self._key, place, self._lost, self._answers.watch)
         ) as messages:
             async for message in messages:
                 self._show(message)
                 self._shown = message["seq"]
+                self._answers.shown(message)
                 self._progress.set()
 
     def _lost(self, error: Disconnected) -> None:
@@ -69,6 +75,8 @@ class Chat:
         while self._shown < self._last_sent:
             self._progress.clear()
             await self._progress.wait()
+        if self._last_sent and not lines.isatty():
+            await self._answers.settle(self._last_sent)
         await asyncio.sleep(linger)
 
 

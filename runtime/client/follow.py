@@ -17,6 +17,9 @@ LONGEST_DELAY: Final = 10.0
 Notice = Callable[[Disconnected], None]
 """Is told of every loss that is being repaired."""
 
+Watch = Callable[[str, dict[str, Any]], None]
+"""Is shown every event of a topic, `join` with its reply among them, before anything is made of it."""
+
 
 async def stay_joined(
     server: Server,
@@ -101,13 +104,18 @@ class Place:
         return True
 
 
+def _unwatched(event: str, payload: dict[str, Any]) -> None:
+    """Nobody looks."""
+
+
 async def follow_conversation(
-    server: Server, key: str, place: Place, notice: Notice
+    server: Server, key: str, place: Place, notice: Notice, watch: Watch = _unwatched
 ) -> AsyncGenerator[dict[str, Any], None]:
     """Every message of a conversation from a place on, once and in order, for ever."""
     joined = stay_joined(server, f"conversation:{key}", place.start, notice, lambda: place.complete)
     async with contextlib.aclosing(joined) as events:
         async for event, payload in events:
+            watch(event, payload)
             if event == "join":
                 for message in place.take_join(payload):
                     yield message

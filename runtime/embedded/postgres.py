@@ -34,11 +34,15 @@ TUNING: Final = {
     "shared_buffers": "256MB",
     "effective_cache_size": "1GB",
     "maintenance_work_mem": "64MB",
-    "max_wal_size": "2GB",
+    # After a checkpoint the first change of each page logs the page whole, four or five of them for an append to a
+    # conversation that is touched the first time: fewer checkpoints are less of that, a longer recovery after a crash more.
+    "max_wal_size": "4GB",
+    "checkpoint_timeout": "15min",
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "random_page_cost": "1.1",  # solid-state disks
     "jit": "off",  # short statements only
+    "max_parallel_workers_per_gather": "0",  # likewise: to start a process takes longer than most of them
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] ",

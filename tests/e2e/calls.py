@@ -11,13 +11,13 @@ AGENT = "shipping-bot"
 ALICE = "alice"
 
 
-def said(seq: int, sender_id: str, text: str) -> dict[str, Any]:
+def said(seq: int, sender_id: str, text: str, kind: str = "text") -> dict[str, Any]:
     """One message of a call's conversation."""
     return {
         "id": str(uuid.uuid4()),
         "seq": seq,
         "sender_id": sender_id,
-        "kind": "text",
+        "kind": kind,
         "text": text,
         "content": {},
         "metadata": {},

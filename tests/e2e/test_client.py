@@ -7,6 +7,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import aiohttp
@@ -17,6 +18,7 @@ from fleetlm.auth.keys import make_key
 from fleetlm.config import PROJECT_ROOT
 from runtime.client.server import Server
 from runtime.ports import free_port
+from tests.e2e.stack import Stack
 
 PATIENCE = 60.0
 Line = dict[str, Any]
@@ -140,6 +142,23 @@ async def test_a_program_talks_over_pipes(web: Web, people: tuple[str, str, str]
     code, output, errors = await web.run("chat", key, "--as", bob, "--last", "2", "--wait", "0.2", given="hi")
     assert (code, errors) == (0, [])
     assert [one["text"] for one in output] == ["a message", "last", "hi"]
+
+
+async def test_a_program_gets_the_answer_to_its_last_line(stack: Stack, fresh: str) -> None:
+    web = Web("")
+    web.port = urlsplit(stack.web[0]).port or 0
+    person = f"alice-{fresh}"
+    code, output, errors = await web.run("chat", f"{person}:echo-bot", "--as", person, given="one\n")
+    assert (code, errors) == (0, [])
+    assert [(one["sender_id"], one["text"]) for one in output] == [
+        (person, "one"),
+        ("echo-bot", "You said: one"),
+    ]
+    code, output, _ = await web.run(
+        "chat", f"{person}:echo-bot", "--as", person, "--last", "0", given="a\nb\nc"
+    )
+    assert code == 0
+    assert (output[-1]["sender_id"], output[-1]["text"]) == ("echo-bot", "You said: c")
 
 
 async def test_a_tail_misses_and_repeats_nothing_when_the_server_is_killed(

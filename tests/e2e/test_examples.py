@@ -67,7 +67,7 @@ class Running:
         """How it is run."""
         if name == "node_agent":
             return [node(), "agent.mjs"]
-        return [sys.executable, "agent.py"]
+        return [sys.executable, "__main__.py" if name == "echo_agent" else "agent.py"]
 
     def terminate(self, name: str) -> None:
         """Ask one to stop."""
@@ -163,6 +163,33 @@ async def test_it_answers_what_is_new(running: Running, http: aiohttp.ClientSess
     ]
     answered = await answer(http, url, call(*conversation, new_from_seq=3), generate_secret())
     assert answered == {"text": "You said: hello thére 🚚"}
+
+
+async def all_text(http: aiohttp.ClientSession, url: str, body: Any, secret: str) -> str:
+    """What it says, streamed or not."""
+    data, headers = signed(body, secret)
+    async with http.post(url, data=data, headers=headers) as response:
+        if response.content_type == "text/event-stream":
+            chunks = [chunk async for chunk in events(response)]
+            return "".join(chunk["delta"] for chunk in chunks if "delta" in chunk)
+        assert response.status == 200
+        return str((await response.json())["text"])
+
+
+@pytest.mark.parametrize(
+    "name", ["plain_agent", "node_agent", "streaming_agent", "verifying_agent", "echo_agent"]
+)
+async def test_it_answers_nothing_that_nobody_has_said(
+    running: Running, http: aiohttp.ClientSession, name: str
+) -> None:
+    secret = generate_secret()
+    url = running.start(name, FLEETLM_WEBHOOK_SECRET=secret)
+    notice, redaction = said(2, "system", "bob has taken over.", "system"), said(3, ALICE, "", "redaction")
+    mixed = call(said(1, ALICE, "hello"), notice, redaction, new_from_seq=1)
+    text = await all_text(http, url, mixed, secret)
+    assert text.split() == [*text.split()[:-1], "hello"]
+    if name != "echo_agent":  # that one always answers the newest that was said
+        assert await all_text(http, url, call(said(1, ALICE, "hello"), notice, redaction), secret) == ""
 
 
 @pytest.mark.parametrize("name", ["node_agent", "verifying_agent"])

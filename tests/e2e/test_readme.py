@@ -72,7 +72,7 @@ def await_text(base: str, key: str, sender_id: str, text: str) -> None:
 
 def test_the_five_minutes_work_as_typed(stack: Stack) -> None:
     scripts = blocks(section("Five minutes"), "sh")
-    assert len(scripts) == 4
+    assert len(scripts) == 5
     output = "\n".join(bash(script, stack.web[0]) for script in scripts)
     again = bash(scripts[2], stack.web[0])
     assert '"deduplicated":true' in again
@@ -83,17 +83,20 @@ def test_the_five_minutes_work_as_typed(stack: Stack) -> None:
     await_text(stack.web[0], "alice:echo-bot", "echo-bot", "You said: hello")
 
 
+def node_has_sockets() -> bool:
+    found = subprocess.run(
+        ["node", "--print", "typeof WebSocket"], capture_output=True, text=True, check=True, timeout=PATIENCE
+    )
+    return found.stdout.strip() == "function"
+
+
 def test_the_browser_snippet_works(stack: Stack) -> None:
     if shutil.which("node") is None:
         pytest.skip("no Node.js on the PATH")
-    snippet = blocks(section("In the browser"), "js")[0].replace(
-        "127.0.0.1:4000", stack.web[0].removeprefix("http://")
-    )
-    imports, body = snippet.split("\n", 1)
-    program = (
-        f'{imports}\nglobalThis.WebSocket = (await import("ws")).default;\n{body}\n'
-        "setTimeout(() => process.exit(0), 1500);\n"
-    )
+    snippet, for_node_20 = blocks(section("In the browser"), "js")
+    snippet = snippet.replace("127.0.0.1:4000", stack.web[0].removeprefix("http://"))
+    front = "" if node_has_sockets() else for_node_20
+    program = f"{front}{snippet}\nsetTimeout(() => process.exit(0), 1500);\n"
     done = subprocess.run(
         ["node", "--input-type=module", "--eval", program],
         cwd=HERE,

@@ -121,6 +121,7 @@ ROWS = [
     of_conversation("PATCH", "", "write", body={"title": "x"}, member=NOT_ALLOWED),
     of_conversation("GET", "/messages", "read"),
     of_conversation("POST", "/messages", "write", body={"sender_id": ME, "text": "x"}),
+    of_conversation("POST", "/messages/batch", "write", body={"messages": [{"sender_id": ME, "text": "x"}]}),
     of_conversation("GET", "/events", "read"),
     of_conversation("POST", "/read", "write", body={"participant_id": ME, "seq": 1}),
     of_conversation("GET", "/runs", "read"),

@@ -26,6 +26,7 @@ from agents.models import Attempt, DeliveryStream, Endpoint
 from conversations.models import Conversation, Message, Participant
 from fleetlm.agents_admin import endpoint_buttons
 from fleetlm.agents_admin.stream_states import BY_NAME, state_of
+from fleetlm.api.streams import as_answer
 
 # In development static files come from the apps, and nobody has collected them.
 pytestmark = pytest.mark.filterwarnings("ignore:No directory at")
@@ -710,6 +711,50 @@ def test_the_buttons_of_a_stream(staff: Client, agent: Endpoint) -> None:
     assert "Ensure this value" in press(staff, stream, "rewind", from_seq=0)
     assert now().cursor == 8
     assert len(logged(stream)) == 9
+
+
+def test_a_pause_outlives_a_rewind_and_the_operator_is_told(staff: Client, agent: Endpoint) -> None:
+    stream = stream_of(agent, parked_at=timezone.now(), park_reason="operator")
+    assert "nothing is delivered until it is resumed" in press(staff, stream, "rewind", from_seq=2)
+    stream.refresh_from_db()
+    assert (stream.cursor, stream.park_reason, stream.due_at) == (1, "operator", None)
+
+
+def test_a_lag_is_the_same_here_and_over_rest(staff: Client, agent: Endpoint) -> None:
+    stream = stream_of(agent, cursor=9, wanted_seq=9)
+    shown = page(staff, "deliverystream_change", stream.pk)
+    assert "<dt>lag</dt><dd>0</dd>" in shown
+    assert as_answer(stream)["lag"] == 0
+
+
+def titles(text: str) -> tuple[str, str]:
+    """What the window and the path above the page say."""
+    title = re.search(r"<title>(.*?)</title>", text, re.DOTALL)
+    crumbs = re.search(r'<div class="breadcrumbs">(.*?)</div>', text, re.DOTALL)
+    assert title is not None
+    assert crumbs is not None
+    return title[1].strip(), crumbs[1]
+
+
+def test_pages_are_titled_with_what_people_call_things(
+    staff: Client, agent: Endpoint, subscription: Endpoint
+) -> None:
+    for endpoint in (agent, subscription):
+        name = endpoint.agent_id or endpoint.description
+        stream = stream_of(endpoint)
+        over = f"{name} over {stream.conversation.key}"
+        attempt = attempt_of(stream)
+        for text, called in (
+            (endpoint_page(staff, endpoint), name),
+            (page(staff, "deliverystream_change", stream.pk), over),
+            (page(staff, "attempt_change", attempt.pk), f"{over}: attempt 1, refused"),
+            (staff.get(press_address(stream, "rewind")).content.decode(), over),
+            (staff.get(press_address(endpoint, "rotate")).content.decode(), name),
+        ):
+            title, crumbs = titles(text)
+            assert title.startswith(called), title
+            assert called in crumbs
+            assert str(subscription.public_id) not in title + crumbs
 
 
 def test_a_form_of_a_stream_asks_with_what_was_filled_in(staff: Client, agent: Endpoint) -> None:

@@ -251,13 +251,13 @@ async def test_the_cache_of_members_is_bounded_and_right(pool: Pool) -> None:
     from conversations import store
 
     groups = [await make_group() for _ in range(4)]
-    cache = MembersCache(2)
+    cache = MembersCache(7)  # of groups of two
     for some in (groups[:1], groups[1:3], groups, groups[2:], groups[:2]):
         async with pool.connection() as connection, connection.transaction():
             heads, *_ = await store.lock_and_look(connection, [group.request("") for group in some])
             found = await cache.load(connection, list(heads.values()))
         assert found == {group.id: dict.fromkeys(group.people, "member") for group in some}
-    assert len(cache._members) == 2
+    assert list(cache._members) == [group.id for group in groups[:2]]
 
 
 # Bounds.

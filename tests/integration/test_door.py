@@ -20,7 +20,6 @@ from cryptography.x509.oid import NameOID
 
 from agents.door import Door, Head, Patience
 from agents.door.addresses import AddressRules
-from agents.door.door import WRITE_BYTES
 from agents.errors import AddressBlocked, AgentUnreachable, AnswerInvalid, CallTimedOut
 from tests.integration.raw_agent import (
     CALM,
@@ -331,6 +330,51 @@ async def test_a_large_call_arrives_whole() -> None:
         assert await post(opened, agent.url, body) == b"the same"
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x-one": "a\r\nx-two: b"},
+        {"x-one": "a\nb"},
+        {"x-one\r\nhost": "b"},
+        {"x-one": "a\0b"},
+        {"x-one": "a\rb"},
+    ],
+)
+async def test_a_header_that_would_not_stay_one_is_not_sent(headers: dict[str, str]) -> None:
+    async with raw_agent(answering(OK)) as agent, door() as opened:
+        with pytest.raises(AgentUnreachable, match="line break or NUL"):
+            async with opened.call(agent.url, headers, b"{}"):
+                raise AssertionError("unreachable")
+        assert agent.connections == 0
+
+
+async def test_a_header_may_be_replaced_but_not_the_length_of_the_body() -> None:
+    async def behave(talk: Talk) -> None:
+        headers, _ = await talk.request()
+        told = [headers["user-agent"], headers["content-length"], headers["host"]]
+        await talk.send(response(",".join(told).encode()))
+
+    async with raw_agent(behave) as agent, door() as opened:
+        ours = {"user-agent": "Other/2", "content-length": "1"}
+        async with opened.call(agent.url, ours, b"{}") as answer:
+            assert await answer.read() == f"Other/2,2,127.0.0.1:{agent.port}".encode()
+
+
+async def test_an_agent_that_answers_first_may_still_take_the_call() -> None:
+    """The connection serves no other call meanwhile."""
+    size = 32 * 1024 * 1024
+    taken: asyncio.Queue[int] = asyncio.Queue()
+
+    async def behave(talk: Talk) -> None:
+        await talk.reader.readuntil(b"\r\n\r\n")
+        await talk.send(response(b"done"))
+        await taken.put(len(await talk.reader.readexactly(size)))
+
+    async with raw_agent(behave, takes_bytes=4096) as agent, door() as opened, asyncio.timeout(PATIENCE):
+        assert await post(opened, agent.url, b"x" * size) == b"done"
+        assert await taken.get() == size
+
+
 async def test_calls_at_once_have_connections_of_their_own() -> None:
     both = asyncio.Barrier(2)
 
@@ -570,7 +614,7 @@ async def test_a_cancelled_call_hangs_up_at_once(phase: str) -> None:
 
 async def test_a_cancelled_call_does_not_go_on_sending() -> None:
     """Nor does it wait, with a connection that is closed by name only, for an agent to take what is left."""
-    size = 32 * WRITE_BYTES
+    size = 32 * 1024 * 1024
     cancelled = asyncio.Event()
     ends: asyncio.Queue[tuple[int, bool]] = asyncio.Queue()
 

@@ -15,14 +15,14 @@ NOT_ALLOWED = (403, "not_allowed")
 
 
 class Desk:
-    """A dm of a person and an agent, and somebody at the desk."""
+    """A group of a person, an agent, and somebody at the desk."""
 
     def __init__(self, api: Client) -> None:
         self.api = api
         self.person, self.bob = unique("p"), unique("bob")
         self.agent = api.ok("POST", "/api/agents", {"id": unique("a"), "url": URL})["id"]
         api.ok("POST", "/api/participants", {"id": self.bob})
-        self.key = ":".join(sorted((self.agent, self.person)))
+        self.key = api.group(self.agent, self.person, self.bob)
         api.say(self.key, self.person, "help")
         self.path = f"/api/conversations/{self.key}"
 
@@ -103,7 +103,7 @@ def test_a_closed_conversation_is_handed_over_without_a_word(desk: Desk) -> None
 
 
 def test_an_agent_that_joins_meanwhile_rests_too(desk: Desk) -> None:
-    key = desk.api.group(desk.person)
+    key = desk.api.group(desk.person, desk.bob)
     desk.api.ok("POST", f"/api/conversations/{key}/handoff", {"participant_id": desk.bob})
     desk.api.ok("POST", f"/api/conversations/{key}/participants", {"participants": [desk.agent]})
     desk.api.say(key, desk.person)
@@ -114,15 +114,38 @@ def test_an_agent_that_joins_meanwhile_rests_too(desk: Desk) -> None:
 # Who may.
 
 
-def test_the_person_of_a_dm_may(desk: Desk) -> None:
+@pytest.fixture
+def dm(desk: Desk) -> str:
+    """The handover of a dm of the person and the agent."""
+    key = desk.api.say(f"{desk.person}:{desk.agent}", desk.person)["conversation"]
+    return f"/api/conversations/{key}/handoff"
+
+
+def test_the_person_of_a_dm_may(desk: Desk, dm: str) -> None:
     token = desk.api.token(desk.person)
-    assert desk.hand(desk.bob, token)["handed_to"] == desk.bob
-    assert desk.hand(None, token)["handed_to"] is None
+    assert token.ok("POST", dm, {"participant_id": desk.person})["handed_to"] == desk.person
+    assert token.ok("POST", dm, {"participant_id": None})["handed_to"] is None
 
 
-def test_the_agent_of_a_dm_may_not_with_a_token_of_its_own(desk: Desk) -> None:
+def test_the_agent_of_a_dm_may_not_with_a_token_of_its_own(desk: Desk, dm: str) -> None:
     token = desk.api.token(desk.agent)
-    assert token.post(f"{desk.path}/handoff", {"participant_id": desk.bob}).verdict == NOT_ALLOWED
+    assert token.post(dm, {"participant_id": desk.person}).verdict == NOT_ALLOWED
+
+
+def test_it_is_handed_to_members_only(desk: Desk, dm: str) -> None:
+    stranger = desk.api.ok("POST", "/api/participants", {"id": unique("stranger")})["id"]
+    for path, somebody, advice in (
+        (f"{desk.path}/handoff", stranger, "add it first"),
+        (dm, desk.bob, "no room for a third"),
+    ):
+        refused = desk.api.post(path, {"participant_id": somebody})
+        assert refused.verdict == (403, "not_a_member")
+        assert refused.json["error"]["details"]["participant_id"] == somebody
+        assert advice in refused.json["error"]["message"]
+        assert desk.api.ok("GET", path.removesuffix("/handoff"))["handed_to"] is None
+    assert desk.system_messages() == []
+    desk.api.ok("POST", f"{desk.path}/participants", {"participants": [stranger]})
+    assert desk.hand(stranger)["handed_to"] == stranger
 
 
 def test_of_a_group_its_admins_may_and_its_members_may_not(desk: Desk) -> None:

@@ -10,6 +10,7 @@ from asgiref.sync import sync_to_async
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 from pytest_django import Settings
 
 from conversations.models import Conversation
@@ -29,6 +30,7 @@ from tests.integration.live import (
     make_group,
     running_runtime,
     unique,
+    until,
 )
 
 TICK = 0.03
@@ -353,3 +355,70 @@ async def test_a_conversation_that_is_gone_altogether_stops_no_tick(here: Runtim
     here.inboxes.changed(group.id, [owner])
     await here.gateway.append(other.request())
     await inbox.until_entry(other, unread_count=1)
+
+
+# What waits is bounded.
+
+
+async def test_beyond_the_entries_that_may_wait_whole_inboxes_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch, here: Runtime
+) -> None:
+    monkeypatch.setattr("runtime.inbox_server.DIRTY_LIMIT", 3)
+    monkeypatch.setattr("runtime.inbox_server.FLUSH_ENTRIES", 2)
+    owners = [unique(), unique()]
+    groups = [await make_group([unique(), *owners]) for _ in range(8)]
+    inboxes = [await Inbox(here, owner).join() for owner in owners]
+    most = 0
+    for group in groups:
+        appended = await here.gateway.append(group.request())
+        assert appended.message.seq == 1
+        most = max(most, len(here.inboxes._dirty))
+    for group in groups:
+        here.inboxes.changed(group.id, owners, 1)  # all of them at once, before a tick can go out
+    assert most <= len(here.inboxes._dirty) == 3
+    assert here.inboxes._stale == set(owners)
+    for inbox in inboxes:
+        for group in groups:
+            await inbox.until_entry(group, unread_count=1)
+    await until(lambda: not here.inboxes._dirty and not here.inboxes._stale)
+
+
+async def test_whole_inboxes_wait_for_postgres_too(monkeypatch: pytest.MonkeyPatch, here: Runtime) -> None:
+    group = await make_group()
+    inbox = await Inbox(here, group.people[1]).join()
+    await here.gateway.append(group.request())
+    await inbox.until_entry(group, unread_count=1)
+    ticks = len(inbox.ticks)
+    await break_connections(here.pool)
+    here.inboxes.refresh_all()
+    await inbox.until(lambda _: len(inbox.ticks) > ticks)
+    assert inbox.entries[group.key]["unread_count"] == 1
+
+
+async def test_hints_are_remembered_up_to_a_number(monkeypatch: pytest.MonkeyPatch, here: Runtime) -> None:
+    monkeypatch.setattr("runtime.inbox_server.HINTS_KEPT", 10)
+    group = await make_group()
+    for number in range(50):
+        here.inboxes.changed(-number, [group.people[1]], 1)
+    assert not here.inboxes._hinted, "nobody's inbox is open"
+    await Inbox(here, group.people[1]).join()
+    for number in range(50):
+        here.inboxes.changed(-number, [group.people[1]], 1)
+        assert len(here.inboxes._hinted) <= 10
+
+
+async def test_hints_of_many_messages_are_few_frames(here: Runtime, there: Runtime) -> None:
+    """They would otherwise be two for each message of a dm."""
+    inbox = await Inbox(here, unique()).join()
+    groups = [await make_group([inbox.owner, unique()]) for _ in range(10)]
+    await followed(here, inbox, groups[0], there)
+    sent = _frames_sent()
+    for number in range(20):
+        for group in groups:
+            there.inboxes.changed(group.id, group.people, number)
+    await inbox.until(lambda _: len(inbox.entries) == len(groups))
+    assert _frames_sent() - sent < 20
+
+
+def _frames_sent() -> float:
+    return REGISTRY.get_sample_value("fleetlm_publishes_total", {"outcome": "sent"}) or 0.0

@@ -42,6 +42,12 @@ async def test_what_is_written_is_read_from_any_number_on(run_id: str) -> None:
     assert await partials.read(CONVERSATION, str(uuid4())) == []
 
 
+async def test_many_chunks_are_written_at_once(run_id: str) -> None:
+    chunks = [b'{"type":"start"}'] * 10_000
+    await Partials().write([turn(run_id, 0, *chunks)])
+    assert await Partials().read(CONVERSATION, run_id) == chunks
+
+
 async def test_a_write_that_is_done_twice_changes_nothing(run_id: str) -> None:
     partials = Partials()
     for _ in range(2):

@@ -84,10 +84,14 @@ def hurry(case: Case) -> None:
 
 def make_sense(case: Case, member: str) -> None:
     """Chance alone names no member and no message, and so would never write or read."""
-    sensible = {"messages": {"sender_id": member, "reply_to": 1}, "read": {"participant_id": member}}
+    message = {"sender_id": member, "reply_to": 1}
+    sensible = {"messages": message, "read": {"participant_id": member}}
     if isinstance(case.body, dict):
         case.body.update(sensible.get(case.path.rpartition("/")[2], {}))
         case.body.pop("expected_seq", None)
+        for one in case.body.get("messages", []):
+            one.update(message)
+            one.pop("expected_seq", None)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +124,13 @@ def test_every_answer_is_one_of_the_schema(
 
 def call(api: Client, case: Case) -> None:
     response = case.call(headers={"Authorization": f"Bearer {api.credential}"})
-    case.validate_response(response, checks=CHECKS)
+    checks = CHECKS
+    if case.path.endswith("/batch") and response.status_code == 200:
+        # One message that does not fit the schema is refused in its result, not with the request.
+        checks = [check for check in CHECKS if check is not negative_data_rejection]
+        refused = [one for one in response.json()["results"] if "error" in one]
+        assert refused or case.meta.generation.mode.is_positive, case.body
+    case.validate_response(response, checks=checks)
 
 
 def follow(api: Client, case: Case) -> None:

@@ -1,8 +1,12 @@
 """One live conversation in one process: whatever comes in, and however, every subscriber sees each seq once, in order."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 import pytest
@@ -14,11 +18,15 @@ from pytest_django import Settings
 
 from conversations.models import Conversation
 from runtime import members
+from runtime.ahead import LIMIT as AHEAD_LIMIT
+from runtime.ahead import Room
 from runtime.appender import Appender
 from runtime.batch import Committed
 from runtime.database import Pool, in_thread, make_pool
 from runtime.pages import encode
-from runtime.session import AHEAD_LIMIT, Session
+from runtime.replay import PORTION_BYTES
+from runtime.session import Session
+from runtime.tail import TailMemory
 from tests.integration.live import (
     PATIENCE,
     Group,
@@ -476,3 +484,104 @@ async def test_events_that_are_not_of_the_log_are_passed_on(pool: Pool) -> None:
         ("typing", {"participant_id": "x", "on": True}, None),
     ]
     session.stop()
+
+
+# What it holds is bounded.
+
+
+class Slow(Recorder):
+    """A subscriber that has room when it is told so."""
+
+    def __init__(self, participant_id: str, session: Session) -> None:
+        super().__init__(participant_id, session)
+        self.bytes = 0
+        self.asked = 0
+        self._room = asyncio.Event()
+
+    def frame(self, event: str, payload: bytes, seq: int | None) -> Any:
+        self.bytes += len(payload)
+        return super().frame(event, payload, seq)
+
+    async def drained(self) -> None:
+        self.asked += 1
+        await self._room.wait()
+
+    def make_room(self) -> None:
+        self._room.set()
+
+
+async def test_a_replay_to_one_who_does_not_read_holds_little(pool: Pool, appender: Appender) -> None:
+    group = await make_group()
+    size = 20_000
+    await append(appender, *[group.request("x" * size) for _ in range(60)])
+    session = await open_session(pool, group)
+    slow = Slow(group.people[0], session)
+    session.add(slow, 1)
+    following = asyncio.create_task(session.follow(slow, 0))
+    await until(lambda: slow.asked)
+    await asyncio.sleep(0.05)
+    assert slow.bytes <= PORTION_BYTES + 2 * size
+    held = [one for one in gc.get_objects() if type(one) is list and len(one) > 1 and _is_page(one, size)]
+    assert held == [], "the rest of the page waits in memory"
+    slow.make_room()
+    await following
+    assert slow.seqs == list(range(1, 61))
+    session.stop()
+
+
+def _is_page(one: list[Any], size: int) -> bool:
+    return all(isinstance(entry, tuple) and len(entry) == 2 for entry in one) and all(
+        isinstance(payload, bytes) and len(payload) > size for _, payload in one
+    )
+
+
+async def test_what_could_not_be_kept_ahead_comes_from_postgres(pool: Pool, appender: Appender) -> None:
+    group = await make_group()
+    view = await find_view(pool, group)
+    session = Session(pool, view, announce=lambda op, refs: None, room=Room(10))
+    recorder = await joined(pool, session, group)
+    entries = await write(appender, group, 4)
+    session.offer(1, entries[2:])
+    assert not session._ahead
+    await recorder.until_seq(4)
+    # What comes in its turn needs no room.
+    session.offer(1, await write(appender, group, 1))
+    assert recorder.seqs == [1, 2, 3, 4, 5]
+    session.stop()
+
+
+async def test_tails_of_a_process_share_their_memory(pool: Pool, appender: Appender) -> None:
+    tails = TailMemory(2_000)
+    sessions = []
+    for _ in range(3):
+        group = await make_group()
+        session = Session(pool, await find_view(pool, group), announce=lambda op, refs: None, tails=tails)
+        session.offer(1, await write(appender, group, 2))
+        sessions.append((session, group))
+    assert tails.bytes <= 2_000
+    first, last = sessions[0][0], sessions[-1][0]
+    assert first.tail.after(0) is None
+    assert last.tail.after(0) is not None
+    assert [seq for seq, _ in (await first.newest(10))[1]] == [1, 2]
+    for session, _ in sessions:
+        session.stop()
+    assert tails.bytes == 0
+
+
+async def test_a_session_that_has_stopped_is_freed_at_once(pool: Pool, appender: Appender) -> None:
+    group = await make_group()
+    session = await open_session(pool, group)
+    recorder = await joined(pool, session, group)
+    session.presence.join("r1", group.people[0], datetime.now(UTC))
+    session.typing.set(group.people[0], True)
+    session.offer(1, await write(appender, group, 1))
+    session.remove(recorder)
+    recorder.session = None
+    session.stop()
+    gone = weakref.ref(session)
+    gc.disable()
+    try:
+        del session
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -244,3 +244,29 @@ async def test_a_frame_for_a_conversation_that_nobody_follows_is_no_fault(here: 
     assert here.sessions.get(group.id) is None
     appended = await here.gateway.append(group.request())
     assert encode(appended.message)
+
+
+async def test_no_more_idle_sessions_are_kept_than_allowed(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    monkeypatch.setattr("runtime.sessions.IDLE_LIMIT", 2)
+    settings.FLEETLM = settings.FLEETLM.model_copy(update={"repair_interval": 0.02})
+    async with running_runtime() as here:
+        groups = [await make_group() for _ in range(4)]
+        busy = await joined(here, groups[0])
+        for group in groups[1:]:
+            recorder = await joined(here, group)
+            assert recorder.session is not None
+            recorder.session.remove(recorder)
+        await until(lambda: here.sessions.get(groups[1].id) is None)
+        assert [here.sessions.get(group.id) is not None for group in groups] == [True, False, True, True]
+        await here.gateway.append(groups[0].request())
+        assert busy.seqs == [1]
+
+
+async def test_many_that_are_behind_are_brought_on_together(here: Runtime, silent: Appender) -> None:
+    groups = [await make_group() for _ in range(12)]
+    recorders = [await joined(here, group) for group in groups]
+    await append(silent, *[group.request(str(n)) for group in groups for n in range(3)])
+    await here.sessions.repair([group.id for group in groups])
+    assert [recorder.seqs for recorder in recorders] == [[1, 2, 3]] * 12

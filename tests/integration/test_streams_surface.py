@@ -114,8 +114,8 @@ def test_streams_are_listed_by_state_a_page_at_a_time(agent: Agent) -> None:
         assert found["next"] is None
         return [stream["key"] for stream in found["streams"]]
 
-    states = {"due": [0], "parked": [1], "paused": [3], "retrying": [4], "blocked": []}
-    for state, numbers in states.items():
+    states = {"due": [0], "parked": [1], "idle": [2], "paused": [3], "retrying": [4], "blocked": []}
+    for state, numbers in (states | {state: [] for state in ("calling", "handed_over", "disabled")}).items():
         assert listed(state=state) == [keys[number] for number in numbers], state
     first = agent.api.ok("GET", path, limit=3)
     assert [stream["key"] for stream in first["streams"]] == keys[:3]
@@ -158,9 +158,9 @@ def test_a_conversation_can_have_a_trigger_of_its_own(agent: Agent) -> None:
     path = f"{agent.path}/streams/{key}"
     assert agent.api.ok("PATCH", path, {"trigger": "mention"})["trigger"] == "mention"
     agent.api.say(key, user)
-    assert agent.get(key).items() >= {"state": "idle", "lag": 1}.items()
+    assert agent.get(key).items() >= {"state": "idle", "last_seq": 2, "lag": 0}.items()
     agent.api.say(key, user, f"@{agent.id}")
-    assert agent.get(key)["state"] == "due"
+    assert agent.get(key).items() >= {"state": "due", "last_seq": 3, "lag": 2}.items()
     agent.delivered(key, 3)
     agent.api.ok("PATCH", path, {"trigger": "none"})
     agent.api.say(key, user, f"@{agent.id}")
@@ -205,6 +205,46 @@ def test_a_retry_is_brought_forward(agent: Agent) -> None:
     assert datetime.fromisoformat(retried["due_at"]) < later - timedelta(hours=2)
     agent.act(key, "pause")
     assert agent.refusal(key, "retry") == (409, "conflict")
+
+
+def test_its_own_answer_is_nothing_that_an_agent_has_still_to_be_given(agent: Agent) -> None:
+    key = agent.delivered(agent.converse())
+    agent.api.say(key, agent.id, "an answer")
+    assert agent.get(key).items() >= {"state": "idle", "cursor": 1, "last_seq": 2, "lag": 0}.items()
+
+
+@pytest.mark.parametrize(
+    ("action", "body", "cursor"),
+    [
+        ("skip", {"seq": 3}, 3),
+        ("rewind", {"from_seq": 1}, 0),
+        ("redeliver", {"from_seq": 1, "to_seq": 2}, 2),
+    ],
+)
+def test_a_pause_outlives_a_move_of_the_cursor(
+    agent: Agent, action: str, body: dict[str, int], cursor: int
+) -> None:
+    key = agent.converse(4)
+    agent.rows(key).update(cursor=2)
+    paused = agent.act(key, "pause")
+    moved = agent.act(key, action, **body)
+    assert moved.items() >= {"state": "paused", "park_reason": "operator", "due_at": None}.items()
+    assert (moved["cursor"], moved["parked_at"]) == (cursor, paused["parked_at"])
+    resumed = agent.act(key, "resume")
+    assert (resumed["state"], resumed["cursor"]) == ("due", cursor)
+
+
+def test_a_skip_without_a_call_says_what_to_do(agent: Agent) -> None:
+    key = agent.converse(3)
+    refused = agent.api.post(f"{agent.path}/streams/{key}/skip", {})
+    assert refused.verdict == (400, "invalid_request")
+    message = refused.json["error"]["message"]
+    assert "No call has been made" in message
+    assert "messages 1 to 3 are still to be delivered" in message
+    assert "say in seq up to which one" in message
+    agent.delivered(key, 3)
+    nothing = agent.api.post(f"{agent.path}/streams/{key}/skip", {}).json["error"]["message"]
+    assert nothing == "There is nothing to skip: nothing is pending."
 
 
 def test_messages_are_skipped(agent: Agent) -> None:

@@ -29,6 +29,11 @@ class Client:
         self.diffs: list[tuple[float, dict[str, Any]]] = []
 
     def push(self, event: str, payload: Any) -> None:
+        if event == "presence_state":
+            self.here = {
+                name: {meta["phx_ref"]: meta for meta in entry["metas"]} for name, entry in payload.items()
+            }
+            return
         assert event == "presence_diff"
         self.diffs.append((round(asyncio.get_running_loop().time(), 3), payload))
         for name, entry in payload["joins"].items():
@@ -258,3 +263,61 @@ async def _step(me: Process, peer: Process, joined: list[str], what: str, pick: 
 
 def _refs(state: dict[str, Any]) -> set[str]:
     return {meta["phx_ref"] for entry in state.values() for meta in entry["metas"]}
+
+
+def test_a_process_tells_no_more_of_a_crowd_than_that_it_is_one() -> None:
+    async def play(one: Process, other: Process) -> None:
+        for number in range(50):
+            one.presence.join(f"r{number}", "alice", NOW)
+        assert len(one.said) == one.limit + 1
+        one.presence.announce_all()
+        assert len(one.said[-1][1]) == one.limit + 1
+        other.hear_all(one)
+        one.presence.leave("r49")
+        assert one.said == []
+
+    one, other = played(play, limit=3)
+    assert one.presence.state() == other.presence.state() == {}
+    assert other.client.diffs == []
+
+
+def test_when_a_crowd_has_gone_those_who_stay_are_shown() -> None:
+    async def play(one: Process, other: Process) -> None:
+        for number in range(10):
+            one.presence.join(f"r{number}", "alice", NOW)
+        other.hear_all(one)
+        await asyncio.sleep(1)
+        for number in range(8):
+            one.presence.leave(f"r{number}")
+        other.hear_all(one)
+
+    for process in played(play, limit=3):
+        assert process.presence.state() == {"alice": metas("r8", "r9")}
+        assert process.client.shows(process.presence.state())
+
+
+@given(st.lists(STEPS, max_size=80), st.integers(0, 4))
+def test_few_or_many_after_a_state_announcement_both_know_the_same(
+    steps: list[tuple[str, bool, int]], limit: int
+) -> None:
+    """Of a crowd both know that it is one; when it is none any more, they show who is here."""
+    joined: dict[str, list[str]] = {"one": [], "other": []}
+
+    async def play(one: Process, other: Process) -> None:
+        for number, (what, first, pick) in enumerate(steps):
+            me, peer = (one, other) if first else (other, one)
+            await _step(me, peer, joined[me.name], what, pick, number)
+        one.said.clear()
+        other.said.clear()
+        one.presence.announce_all()
+        other.presence.announce_all()
+        one.hear_all(other)
+        other.hear_all(one)
+
+    for process in played(play, limit):
+        here = {*joined["one"], *joined["other"]}
+        if len(here) > limit:
+            assert process.presence.state() == {}
+        else:
+            assert _refs(process.presence.state()) == here
+            assert process.client.shows(process.presence.state())

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.tail import Tail
+from runtime.tail import ENTRY_BYTES, Tail, TailMemory
 
 
 def entry(seq: int, size: int = 10) -> tuple[int, bytes]:
@@ -85,3 +85,54 @@ def test_a_tail_is_a_bounded_end_of_the_log(
         assert found == [one for one in log if one[0] > after]
         assert len(found) <= messages
         assert sum(len(payload) for _, payload in found) <= size
+
+
+# Many tails of one process.
+
+
+def test_the_tail_that_was_used_longest_ago_goes_first() -> None:
+    memory = TailMemory(2 * (ENTRY_BYTES + 10))
+    one, two, three = (Tail(10, 1_000, memory) for _ in range(3))
+    one.append(*entry(1))
+    two.append(*entry(1))
+    assert one.after(0) == [entry(1)]  # read, and so used after the other
+    three.append(*entry(1))
+    assert [tail.after(0) for tail in (one, two, three)] == [[entry(1)], None, [entry(1)]]
+
+
+def test_a_tail_that_is_emptied_gives_its_bytes_back() -> None:
+    memory = TailMemory(10_000)
+    one, other = (Tail(10, 1_000, memory) for _ in range(2))
+    one.append(*entry(1))
+    other.append(*entry(1))
+    one.clear()
+    one.clear()
+    assert memory.bytes == ENTRY_BYTES + 10
+
+
+@given(
+    limit=st.integers(0, 1_500),
+    steps=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 60)), max_size=60),
+)
+def test_all_tails_together_stay_within_their_memory(limit: int, steps: list[tuple[int, int, int]]) -> None:
+    memory = TailMemory(limit)
+    tails = [Tail(4, 120, memory) for _ in range(4)]
+    lasts = [0] * 4
+    for which, what, size in steps:
+        tail = tails[which]
+        if what == 0:
+            tail.clear()
+        elif what == 1:
+            tail.after(lasts[which] - 2)
+        else:
+            lasts[which] += 1
+            tail.append(lasts[which], bytes(size))
+        held = [_held(one, last) for one, last in zip(tails, lasts, strict=True)]
+        assert sum(held) == memory.bytes <= limit
+
+
+def _held(tail: Tail, last: int) -> int:
+    """What a tail that ends with `last` counts for."""
+    pages = [page for page in (tail.after(seq) for seq in range(last)) if page is not None]
+    longest = max(pages, key=len, default=[])
+    return sum(len(payload) + ENTRY_BYTES for _, payload in longest)

@@ -22,7 +22,7 @@ from pytest_django import Settings
 
 from conversations.errors import InvalidRequest, NotAuthenticated, TokenExpired, Unavailable
 from fleetlm.auth import tokens
-from fleetlm.auth.tokens import LEEWAY_SECONDS, mint, verify
+from fleetlm.auth.tokens import LEEWAY_SECONDS, REMEMBERED_CHARACTERS, mint, verify
 
 ISSUER = "https://issuer.example"
 
@@ -276,3 +276,15 @@ def test_an_issuer_that_cannot_be_reached_is_not_the_tokens_fault(
     tokens._issuer_keys.cache_clear()
     with pytest.raises(Unavailable):
         verify(signed(theirs(sub="dave"), trusted.rsa, "RS256", kid="rsa"))
+
+
+def test_a_long_token_is_not_kept_in_memory() -> None:
+    """Those that are narrowed to very many conversations could fill it."""
+    short, _ = mint("alice", 60, ["a:b"])
+    long, _ = mint("alice", 60, [f"group-{number}" for number in range(1_000)])
+    assert len(short) < REMEMBERED_CHARACTERS < len(long)
+    before = tokens._remembered.cache_info().currsize
+    assert verify(long).conversations == {f"group-{number}" for number in range(1_000)}
+    assert tokens._remembered.cache_info().currsize == before
+    assert verify(short) is verify(short)
+    assert tokens._remembered.cache_info().currsize == before + 1

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from runtime.typing_state import TYPING_SECONDS, Typing
+from runtime.typing_state import TYPING_LIMIT, TYPING_SECONDS, Typing
 from tests import clock
 
 Change = tuple[float, str, bool]
@@ -59,3 +59,16 @@ def test_each_one_has_a_time_of_its_own() -> None:
 
 def test_stopped_it_is_silent() -> None:
     assert changes(lambda typing: typing.set("a", True), (2.0, Typing.stop)) == [(0.0, "a", True)]
+
+
+def test_no_more_than_a_hundred_are_shown_at_a_time() -> None:
+    def play(typing: Typing) -> None:
+        for number in range(TYPING_LIMIT + 5):
+            typing.set(str(number), True)
+        assert len(typing.active) == TYPING_LIMIT
+        typing.set("0", True)  # who is shown already goes on
+        typing.set("0", False)
+        typing.set("late", True)
+
+    told = [who for _, who, on in changes(play) if on]
+    assert told == [*[str(number) for number in range(TYPING_LIMIT)], "late"]

@@ -336,3 +336,25 @@ async def test_a_hanging_endpoint_slows_no_other(
             await talk.settled(1)
         assert len(hanging.calls) == 2
     assert len(agent.calls) == 1
+
+
+async def test_a_place_is_free_when_its_call_is_over_though_that_is_not_written_yet(
+    runtime: Runtime, agent: Agent, settings: Settings
+) -> None:
+    settings.FLEETLM = settings.FLEETLM.model_copy(update={"dispatch_in_flight": 1})
+    talks, go_on = [await begin(runtime, agent) for _ in range(2)], asyncio.Event()
+    agent.replies = [answer_after(go_on, answer(204))]
+    async with runtime.pool.connection() as connection, dispatching(runtime):
+        async with connection.transaction():
+            await talks[0].say("hello")
+            await agent.wait_for_calls(1)
+            # Nobody can write that the first call is over while its row is held.
+            stream = await talks[0].stream()
+            query = "SELECT FROM agents_deliverystream WHERE id = %s FOR UPDATE"
+            await connection.execute(query, [stream.id])
+            go_on.set()
+            await talks[1].say("hello")
+            await agent.wait_for_calls(2)
+            assert (await talks[0].stream()).lease_id is not None
+        for talk in talks:
+            await talk.settled(1)
