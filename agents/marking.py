@@ -4,8 +4,8 @@ One rule for every statement here: conversations are locked by the caller, strea
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+import msgspec
 from django.conf import settings
 
 from conversations.connection import Call, Statement
@@ -95,8 +95,7 @@ FROM wanted WHERE s.id = wanted.id
 """)
 
 
-@dataclass(frozen=True, slots=True)
-class News:
+class News(msgspec.Struct, frozen=True):
     """One appended message, as far as endpoints care. `counts`: it is no system message and no redaction."""
 
     conversation_id: int

@@ -19,15 +19,15 @@ Connection = AsyncConnection[tuple[Any, ...]]
 
 ERROR_CHARACTERS = 500
 
-# A range scan of `stream_due`, which holds due streams only, stopped by the limit; what others have locked is
-# skipped. The coalesce is for the planner, which would else think that next to nothing is left where one endpoint has
-# most of the streams, and sort all that are due. An endpoint takes its next place only if it then holds no more than are left, and no more than it may;
-# one that has all its places is stepped over, so that the others come into the limit.
-# Where its breaker is open, one stream is let through when a probe is due, and those that would be given up
-# have their last try; the others are set aside until the breaker closes, each touched once. The endpoint is locked
-# meanwhile: who closes its breaker waits, and then sees them all. If it is being changed right now, its streams
-# are left for the next look. The upper seq is fixed here, at the first attempt, from the same snapshot that showed
-# the stream as due. `due_at` becomes the end of the lease.
+# A range scan of `stream_due`, which holds due streams only, stopped by the limit; what others have locked is skipped.
+# The coalesce is for the planner, which would else think that next to nothing is left where one endpoint has most of
+# the streams, and sort all that are due. An endpoint takes its next place only if it then holds no more than are left,
+# and no more than it may; one that has all its places is stepped over, so that the others come into the limit. Where
+# its breaker is open, one stream is let through when a probe is due, and those that would be given up have their last
+# try; the others are set aside until the breaker closes, each touched once. The endpoint is locked meanwhile: who
+# closes its breaker waits, and then sees them all. If it is being changed right now, its streams are left for the next
+# look. The upper seq is fixed here, at the first attempt, from the same snapshot that showed the stream as due.
+# `due_at` becomes the end of the lease.
 CLAIM_DUE_STREAMS = """
 WITH due AS MATERIALIZED (
   SELECT s.id, s.endpoint_id, s.due_at, s.first_failed_at

@@ -8,12 +8,12 @@ Source: https://www.postgresql.org/docs/current/libpq-pipeline-mode.html
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final, Protocol
 from uuid import UUID
 
+import msgspec
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.adapt import Transformer
@@ -37,16 +37,14 @@ class Statement:
         return Call(self, [as_text(one) for one in parameters])
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """One execution of a statement."""
 
     statement: Statement
     parameters: Sequence[bytes | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """The rows of one call, and how many rows it returned or changed."""
 
     rows: list[tuple[Any, ...]]

@@ -28,6 +28,7 @@ MIDDLEWARE = ["corsheaders.middleware.CorsMiddleware"]
 PATH_REMEMBERED = 512
 """Characters of a path up to which what it leads to is remembered."""
 
+_NO_STREAM = BytesIO()
 _PREFIXES = ("/api/", "/health", "/metrics")
 _THREADED = ("/api/schema", "/api/docs")
 
@@ -35,6 +36,14 @@ _THREADED = ("/api/schema", "/api/docs")
 def is_lean(path: str) -> bool:
     """Whether a path is served here: all of the API but its documentation pages, and what probes ask for by IP address."""
     return path.startswith(_PREFIXES) and not path.startswith(_THREADED)
+
+
+class LeanRequest(ASGIRequest):
+    """A request whose body is here already."""
+
+    def __init__(self, scope: Any, body: bytes) -> None:
+        super().__init__(scope, _NO_STREAM)
+        self._body = body
 
 
 class LeanHandler(ASGIHandler):
@@ -49,20 +58,19 @@ class LeanHandler(ASGIHandler):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request."""
-        body = await _read_body(scope, receive)
-        if body is None:
-            return
-        await self._answer(scope, body, receive, send)
-
-    async def _answer(self, scope: Any, body: BytesIO, receive: Any, send: Any) -> None:
-        if body is _TOO_LARGE:
-            await _send(error_response(TooLarge(limit=settings.FLEETLM.request_bytes)), send)
-            return
         try:
-            request = ASGIRequest(scope, body)
+            body = await _read_body(scope, receive)
+            if body is None:
+                return
+            request = LeanRequest(scope, body)
+        except TooLarge as error:
+            await _send(error_response(error), send)
         except UnicodeDecodeError:
             await _send(error_response(InvalidRequest("The path is not valid UTF-8.")), send)
-            return
+        else:
+            await self._answer(request, receive, send)
+
+    async def _answer(self, request: HttpRequest, receive: Any, send: Any) -> None:
         # Only browsers send an Origin; for all others there is nothing to do around the view.
         response = await (self._chain if "HTTP_ORIGIN" in request.META else _call_view)(request)
         if response.streaming:
@@ -83,9 +91,6 @@ class LeanHandler(ASGIHandler):
                 task.cancel()
             await asyncio.gather(sending, gone, return_exceptions=True)
             response.close()
-
-
-_TOO_LARGE = BytesIO()
 
 
 async def _call_view(request: HttpRequest) -> HttpResponseBase:
@@ -112,8 +117,8 @@ async def _send(response: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": response.content})
 
 
-async def _read_body(scope: Any, receive: Callable[[], Awaitable[Any]]) -> BytesIO | None:
-    """The whole body; `_TOO_LARGE` as soon as it passes the limit; None if the client has gone."""
+async def _read_body(scope: Any, receive: Callable[[], Awaitable[Any]]) -> bytes | None:
+    """The whole body; None if the client has gone. Raises `TooLarge` as soon as it passes the limit."""
     limit = settings.FLEETLM.request_bytes
     chunks: list[bytes] = []
     size = 0
@@ -124,10 +129,10 @@ async def _read_body(scope: Any, receive: Callable[[], Awaitable[Any]]) -> Bytes
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > limit:
-            return _TOO_LARGE
+            raise TooLarge(limit=limit)
         chunks.append(chunk)
         if not message.get("more_body", False):
-            return BytesIO(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 async def _disconnected(receive: Callable[[], Awaitable[Any]]) -> None:

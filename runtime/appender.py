@@ -113,7 +113,6 @@ class Appender:
         future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
         self._queue.append(_Waiting(request, size, future, perf_counter()))
         self._bytes += size
-        metrics.APPEND_QUEUE_MESSAGES.inc()
         self._idle.clear()
         self._wake.set()
         return future
@@ -123,6 +122,10 @@ class Appender:
             await self._wake.wait()
             self._wake.clear()
             while self._queue:
+                if len(self._queue) < self._batch_items // 4:
+                    await asyncio.sleep(
+                        0
+                    )  # what has arrived meanwhile comes along: one more turn of the loop, no more
                 batch = self._take()
                 try:
                     await self._commit(batch)
@@ -135,7 +138,7 @@ class Appender:
     def _take(self) -> list[_Waiting]:
         batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._batch_items))]
         self._bytes -= sum(waiting.size for waiting in batch)
-        metrics.APPEND_QUEUE_MESSAGES.dec(len(batch))
+        metrics.APPEND_QUEUE_MESSAGES.set(len(self._queue))
         # Nobody waits for these any more: a request that was cut off before its turn stores nothing.
         return [waiting for waiting in batch if not waiting.future.cancelled()]
 

@@ -2,7 +2,7 @@
 
 import select
 from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 import orjson
 from asgiref.sync import sync_to_async
@@ -24,6 +24,22 @@ LOCK_TIMEOUT_MS = 5_000
 STATEMENT_TIMEOUT_MS = 15_000
 IDLE_TRANSACTION_TIMEOUT_MS = 4_000
 """Who is held still in the middle of a transaction loses it, before those who wait for its locks give up."""
+
+OPTIONS: Final = {
+    "lock_timeout": LOCK_TIMEOUT_MS,
+    "statement_timeout": STATEMENT_TIMEOUT_MS,
+    "idle_in_transaction_session_timeout": IDLE_TRANSACTION_TIMEOUT_MS,
+    "TimeZone": "UTC",
+    # Every statement that runs here finds few rows by an index. Planning it anew each time costs Postgres more than running it;
+    # planned once, on a young table, it must not become a scan of what will be a large one.
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "max_parallel_workers_per_gather": 0,
+    "jit": "off",
+}
+"""What each connection of the pool is told, as Postgres calls it."""
 
 set_json_loads(orjson.loads)
 
@@ -53,10 +69,7 @@ def make_pool(size: int | None = None) -> Pool:
             "context": _adapters,
             "prepare_threshold": 2,
             "connect_timeout": 5,
-            "options": f"-c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS} "
-            f"-c idle_in_transaction_session_timeout={IDLE_TRANSACTION_TIMEOUT_MS} -c TimeZone=UTC -c jit=off "
-            # Every statement that runs here is short: planning it anew each time costs Postgres more than running it.
-            f"-c plan_cache_mode=force_generic_plan -c max_parallel_workers_per_gather=0",
+            "options": " ".join(f"-c {name}={value}" for name, value in OPTIONS.items()),
         },
         min_size=2,
         max_size=size or settings.FLEETLM.database_pool,

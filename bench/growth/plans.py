@@ -29,8 +29,6 @@ GROWING: Final = frozenset(
 )
 """Tables that nobody may read from one end to the other."""
 
-MODES: Final = ("force_generic_plan", "force_custom_plan")
-
 _PLACE: Final = re.compile(r"%(?:\((\w+)\))?s|%%")
 _NOTHING: Final = Statement("SELECT")
 _TYPES: Final[dict[type, str]] = {int: "bigint", float: "double precision", bool: "boolean"}
@@ -115,7 +113,6 @@ class Explained:
     """One statement's plan, as it ran."""
 
     journey: str
-    mode: str
     statement: str
     plan: Plan
     milliseconds: float
@@ -135,7 +132,7 @@ class Explained:
                 yield self._fault(f"{where} meets {met:,.0f} rows, {rows:,} were to be expected")
 
     def _fault(self, what: str) -> str:
-        return f"{self.journey} ({self.mode}): {what}, in: {' '.join(self.statement.split())[:160]}"
+        return f"{self.journey}: {what}, in: {' '.join(self.statement.split())[:160]}"
 
 
 def nodes(plan: Plan) -> Iterator[Plan]:
@@ -154,20 +151,18 @@ def _rows_met(node: Plan) -> float:
 async def explain_all(
     url: str, sample: Sample, journeys: Sequence[Journey] = JOURNEYS
 ) -> list[tuple[Journey, Explained]]:
-    """The plans of every statement of these journeys, in both modes."""
+    """The plans of every statement of these journeys, as the server's connections get them."""
     explained = []
     options = cast(dict[str, Any], make_pool().kwargs)["options"]  # plans depend on the server's settings
     async with await RecordingConnection.connect(url, autocommit=True, options=options) as recorder:
         with psycopg.connect(url, autocommit=True, options=options) as connection:
             for journey in journeys:
                 for recorded in await recorder.record(journey, sample):
-                    explained += [
-                        (journey, _explain(connection, journey.name, recorded, mode)) for mode in MODES
-                    ]
+                    explained.append((journey, _explain(connection, journey.name, recorded)))
     return explained
 
 
-def _explain(connection: psycopg.Connection[Any], journey: str, recorded: Recorded, mode: str) -> Explained:
+def _explain(connection: psycopg.Connection[Any], journey: str, recorded: Recorded) -> Explained:
     prepare, execute = sql.SQL("PREPARE looked_at"), sql.SQL("EXECUTE looked_at")
     if recorded.values:
         prepare += sql.SQL(f"({', '.join(recorded.types)})")
@@ -177,7 +172,6 @@ def _explain(connection: psycopg.Connection[Any], journey: str, recorded: Record
     prepare += sql.SQL(" AS ") + sql.SQL(cast(LiteralString, recorded.statement))
     try:
         with connection.transaction(force_rollback=True):
-            connection.execute(sql.SQL("SET LOCAL plan_cache_mode = {}").format(sql.Identifier(mode)))
             connection.execute(prepare)
             row = connection.execute(sql.SQL("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ") + execute).fetchone()
     finally:
@@ -186,7 +180,7 @@ def _explain(connection: psycopg.Connection[Any], journey: str, recorded: Record
     found = row[0][0] if isinstance(row[0], list) else orjson.loads(row[0])[0]
     plan = found["Plan"]
     buffers = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
-    return Explained(journey, mode, recorded.statement, plan, found["Execution Time"], buffers)
+    return Explained(journey, recorded.statement, plan, found["Execution Time"], buffers)
 
 
 async def faults(url: str, sample: Sample, journeys: Sequence[Journey] = JOURNEYS) -> list[str]:

@@ -55,5 +55,5 @@ def large(messages: int) -> Shape:
         enormous=messages // 10,
         inbox=min(1_000, conversations // 25),
         streams=conversations // 2,
-        due=conversations // 10,
+        due=50,
     )

@@ -63,7 +63,7 @@ async def test_a_bad_plan_is_found(
     filled: databases.Database, asked: sample.Sample, run: object, fault: str
 ) -> None:
     found = await plans.faults(filled.url, asked, [replace(JOURNEYS[0], name="bad", rows=100, run=run)])
-    assert len({one.partition(":")[0] for one in found}) == 2, "in both modes"
+    assert len(found) == 1
 
 
 def test_what_is_loaded_is_what_the_server_would_have_written(filled: databases.Database) -> None:
