@@ -158,7 +158,8 @@ async def explain_all(
         with psycopg.connect(url, autocommit=True, options=options) as connection:
             for journey in journeys:
                 for recorded in await recorder.record(journey, sample):
-                    explained.append((journey, _explain(connection, journey.name, recorded)))
+                    one = _explain(connection, journey.name, recorded)
+                    explained.append((journey, one))
     return explained
 
 
