@@ -4,7 +4,7 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench clean
+.PHONY: help up test check bench growth soak clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,12 @@ check: .venv/installed-dev ## format, lint, types, layers, migrations, settings'
 
 bench: .venv/installed-dev ## measure this machine, about 5 minutes; ARGS="--quick", "--only rest", "--processes 2", "--json FILE"
 	@.venv/bin/python -m bench $(ARGS)
+
+growth: .venv/installed-dev ## what ten million messages in the database cost; ARGS="--messages 1000000" for fewer
+	@.venv/bin/python -m bench.growth $(ARGS)
+
+soak: .venv/installed-dev ## does memory grow with what users do? ARGS="--idle 10000" for idle sockets
+	@.venv/bin/python -m bench.soak $(ARGS)
 
 clean: ## remove what was installed or generated; the data in .fleetlm stays
 	rm -rf .venv tests/e2e/node_modules staticfiles .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -23,6 +23,10 @@ FAREWELL_SECONDS = 2.0
 """How long a draining process waits for a peer's answer to its close frame."""
 
 
+GATHERED_BYTES = 64 * 1024
+"""Bytes of one turn of the loop that are not held until its end: they count as unsent, and the peer may well take them."""
+
+
 class HttpProtocol(HttpToolsProtocol):
     """uvicorn's protocol; the head of an answer leaves together with the beginning of its body."""
 
@@ -133,6 +137,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             self.loop.call_soon(self._flush)
         self._gathered.append(data)
         self._gathered_bytes += len(data)
+        if self._gathered_bytes > GATHERED_BYTES:
+            self._flush()
 
     def _flush(self) -> None:
         gathered, self._gathered, self._gathered_bytes = self._gathered, None, 0

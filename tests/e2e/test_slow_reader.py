@@ -53,6 +53,24 @@ async def test_a_slow_reader_is_cut_off_and_harms_nobody(
         sleeping.close()
 
 
+async def test_a_burst_is_no_reason_to_cut_off_one_who_reads(
+    stack: Stack, phoenix: Phoenix, api: Api, fresh: str
+) -> None:
+    """1.7 MB of messages, committed together: more than may wait for one who does not read."""
+    alice, bob = f"alice-{fresh}", f"bob-{fresh}"
+    key = f"{alice}:{bob}"
+    reader = await (await phoenix.connect(stack.web[0], participant_id=bob)).join(f"conversation:{key}")
+    closed = await _slow_readers_closed(stack)
+    batch = {"messages": [{"sender_id": alice, "text": TEXT}] * 7}
+    for _ in range(3):
+        await asyncio.gather(
+            *(api.call("POST", f"conversations/{key}/messages/batch", batch, web=0) for _ in range(8))
+        )
+    await reader.seq(3 * 8 * 7, within=10)
+    assert reader.seqs == list(range(1, 3 * 8 * 7 + 1))
+    assert await _slow_readers_closed(stack) == closed
+
+
 def _joins(sleeper: Sleeper) -> bool:
     frame = sleeper.frame()
     return isinstance(frame, list) and frame[4]["status"] == "ok"
