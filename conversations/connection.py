@@ -72,6 +72,16 @@ class Connection(AsyncConnection[tuple[Any, ...]]):
         Raises the `psycopg.Error` of the first that fails; those after it have not run. After a call that was interrupted
         (cancelled, or cut off) the connection is closed: what it would say next belongs to the interrupted one.
         """
+        try:
+            return await self._run(calls)
+        except psycopg.errors.InvalidSqlStatementName:
+            # psycopg has deallocated all statements, as it does after a rollback of its own.
+            self._known.clear()
+            if self.pgconn.transaction_status != TransactionStatus.IDLE:
+                raise  # what the open transaction did before is lost: who began it begins anew
+            return await self._run(calls)
+
+    async def _run(self, calls: Sequence[Call]) -> list[Result]:
         missing = {
             one.statement.name: one.statement for one in calls if one.statement.name not in self._known
         }
@@ -144,10 +154,7 @@ class Connection(AsyncConnection[tuple[Any, ...]]):
     def _check(self, answers: Sequence[PGresult]) -> None:
         for answer in answers:
             if answer.status not in _NO_ERROR:
-                error = psycopg.errors.error_from_result(answer, encoding="utf-8")
-                if isinstance(error, psycopg.errors.InvalidSqlStatementName):
-                    self._known.clear()  # psycopg has deallocated all, as it does after a rollback of its own
-                raise error
+                raise psycopg.errors.error_from_result(answer, encoding="utf-8")
 
     def _result(self, answer: PGresult) -> Result:
         if not answer.ntuples:

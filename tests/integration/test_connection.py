@@ -162,11 +162,14 @@ async def until_it_sleeps(watcher: Connection) -> int:
 
 async def test_statements_that_were_deallocated_are_prepared_anew(connection: Connection) -> None:
     """psycopg deallocates all prepared statements after a rollback of its own."""
-    await connection.run(ECHO("known"))
+    await connection.run(MAKE())
+    await connection.run(ECHO("known"), NOTE([]), NOTED())
     await connection.execute("DEALLOCATE ALL")
-    with pytest.raises(psycopg.errors.InvalidSqlStatementName):
-        await connection.run(ECHO("forgotten"))
     assert (await connection.run(ECHO("again")))[0].rows == [("again",)]
+    await connection.execute("DEALLOCATE ALL")
+    with pytest.raises(psycopg.errors.InvalidSqlStatementName):  # a transaction is its owner's to begin anew
+        await _lose(connection, ECHO("forgotten"))
+    assert await words(connection) == []
 
 
 async def test_cursors_of_psycopg_go_on_beside_it(connection: Connection) -> None:
