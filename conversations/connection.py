@@ -17,10 +17,14 @@ import msgspec
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.adapt import Transformer
-from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq import DiagnosticField, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
 _NO_ERROR: Final = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK, ExecStatus.PIPELINE_ABORTED)
+
+
+MISPLACED: Final = (psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement)
+"""A statement was not prepared where it was thought to be, or was though it was not: in a transaction, begin it anew."""
 
 
 class Statement:
@@ -72,14 +76,13 @@ class Connection(AsyncConnection[tuple[Any, ...]]):
         Raises the `psycopg.Error` of the first that fails; those after it have not run. After a call that was interrupted
         (cancelled, or cut off) the connection is closed: what it would say next belongs to the interrupted one.
         """
-        try:
-            return await self._run(calls)
-        except psycopg.errors.InvalidSqlStatementName:
-            # psycopg has deallocated all statements, as it does after a rollback of its own.
-            self._known.clear()
-            if self.pgconn.transaction_status != TransactionStatus.IDLE:
-                raise  # what the open transaction did before is lost: who began it begins anew
-            return await self._run(calls)
+        for left in reversed(range(len(calls) + 2)):
+            try:
+                return await self._run(calls)
+            except MISPLACED:  # and what is known has been put right: this time it may go well
+                if not left or self.pgconn.transaction_status != TransactionStatus.IDLE:
+                    raise
+        raise AssertionError("unreachable")
 
     async def _run(self, calls: Sequence[Call]) -> list[Result]:
         missing = {
@@ -92,11 +95,21 @@ class Connection(AsyncConnection[tuple[Any, ...]]):
             self.pgconn.finish()
             raise
         self.pgconn.exit_pipeline_mode()
-        for name, answer in zip(missing, answers, strict=False):
-            if answer.status == ExecStatus.COMMAND_OK:
-                self._known.add(name)
+        self._note_prepared(list(missing), calls, answers)
         self._check(answers)
         return [self._result(answer) for answer in answers[len(missing) :]]
+
+    def _note_prepared(
+        self, asked: Sequence[bytes], calls: Sequence[Call], answers: Sequence[PGresult]
+    ) -> None:
+        """What Postgres holds now. psycopg deallocates all statements after a rollback of its own, and does not tell."""
+        prepared = set()
+        for name, answer in zip(asked, answers, strict=False):
+            if answer.status == ExecStatus.COMMAND_OK or _sqlstate(answer) == b"42P05":
+                prepared.add(name)
+        self._known |= prepared
+        if any(_sqlstate(answer) == b"26000" for answer in answers):
+            self._known -= {call.statement.name for call in calls} - prepared
 
     @asynccontextmanager
     async def atomic(self) -> AsyncIterator["Transaction"]:
@@ -180,6 +193,10 @@ class Transaction:
     async def commit(self, *calls: Call) -> list[Result]:
         """Run these calls and commit, in one round trip. If one of them fails, nothing is committed."""
         return (await self.run(*calls, COMMIT()))[:-1]
+
+
+def _sqlstate(answer: PGresult) -> bytes | None:
+    return answer.error_field(DiagnosticField.SQLSTATE) if answer.status == ExecStatus.FATAL_ERROR else None
 
 
 BEGIN = Statement("BEGIN")

@@ -39,6 +39,11 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         del self.parser
 
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over, and let go of the parser likewise."""
+        super().handle_websocket_upgrade()
+        del self.parser
+
 
 class _HeadsWithBodies:
     """A transport that holds the head of an answer back until its body comes: each write by itself is a system call."""
@@ -60,7 +65,9 @@ class _HeadsWithBodies:
             self.inner.write(data)
 
     def _flush(self) -> None:
-        if self._head is not None:
+        if self.inner.is_closing():
+            self._head = None
+        elif self._head is not None:
             self.write(b"")
 
     def close(self) -> None:
@@ -83,9 +90,11 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         super().connection_made(transport.inner if isinstance(transport, _HeadsWithBodies) else transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of the parser, as above."""
+        """Let go of the parser, as above, and of the scope that lends this connection."""
         super().connection_lost(exc)
         self.conn.parser.close()
+        if hasattr(self, "scope"):
+            cast(dict[str, Any], self.scope["extensions"]).pop(WIRE, None)
 
     def handle_connect(self, event: Request) -> None:
         """Lend this connection to the application, which starts on the loop's next turn."""

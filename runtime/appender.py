@@ -16,6 +16,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from conversations.append import Appended, AppendRequest
+from conversations.connection import MISPLACED
 from conversations.errors import FleetLMError, InvalidRequest, Overloaded, Unavailable
 from observability import metrics
 from observability.traces import span
@@ -38,7 +39,7 @@ _NOT_STORABLE = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingE
 _RETRYABLE = (
     psycopg.errors.DeadlockDetected,
     psycopg.errors.SerializationFailure,
-    psycopg.errors.InvalidSqlStatementName,  # the connection's prepared statements were dropped
+    *MISPLACED,
 )
 
 
@@ -113,6 +114,7 @@ class Appender:
         future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
         self._queue.append(_Waiting(request, size, future, perf_counter()))
         self._bytes += size
+        metrics.APPEND_QUEUE_MESSAGES.set(len(self._queue))
         self._idle.clear()
         self._wake.set()
         return future
@@ -183,9 +185,9 @@ class Appender:
                 async with self._pool.connection() as connection:
                     with span("append batch", messages=len(requests)):
                         return await commit_batch(connection, requests, self._cache)
-            except _RETRYABLE:
+            except _RETRYABLE as error:
                 if not left:
-                    raise
+                    raise Unavailable(retry_after=1) from error
         raise AssertionError("unreachable")
 
 

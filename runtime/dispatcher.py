@@ -201,7 +201,9 @@ class Dispatcher:
         if not task.cancelled() and (error := task.exception()) is not None:
             # The lease runs out and the call is made again.
             logger.error("A delivery of stream %d broke", entry.stream.id, exc_info=error)
-        if self._backlog and not self._in_flight:
+        places, held = self._config.dispatch_in_flight, len(self._in_flight)
+        # Ends that were written make room, too, where they had filled it.
+        if self._backlog and (not held or held == 2 * places - places // 4):
             self._wake.set()
 
     async def _renew_leases(self) -> None:

@@ -152,14 +152,18 @@ class Session:
 
     async def check(self) -> None:
         """Compare with Postgres and fetch what is missing. Raises `psycopg.OperationalError` if it cannot be asked."""
-        self._dropped = False
-        async with self._pool.connection() as connection:
-            heads = await queries.heads(connection, [self.conversation_id])
-        head = heads.get(self.conversation_id)
-        if head is None or head[0] != self.epoch:
-            self.end("deleted")
-        else:
-            await self.repair(last_seq=head[1], version=head[2])
+        dropped, self._dropped = self._dropped, False
+        try:
+            async with self._pool.connection() as connection:
+                heads = await queries.heads(connection, [self.conversation_id])
+            head = heads.get(self.conversation_id)
+            if head is None or head[0] != self.epoch:
+                self.end("deleted")
+            else:
+                await self.repair(last_seq=head[1], version=head[2])
+        except BaseException:
+            self._dropped |= dropped  # it is still missing
+            raise
 
     async def repair(self, *, last_seq: int, version: int) -> None:
         """Bring this session to what Postgres holds: first who may read, then what there is to read."""
