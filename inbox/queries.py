@@ -36,12 +36,14 @@ WHERE m.participant_id IN (SELECT participant_id FROM conversations_membership l
   WHERE l.conversation_id = asked.conversation_id ORDER BY participant_id LIMIT $2)
 """)
 
-# The newest conversations of one participant with what their entries depend on: no subqueries, no JSON.
+# The newest conversations of one participant with what their entries depend on: no JSON. LATERAL with LIMIT: a plain join may
+# meet each of the participant's cursors for each of its conversations.
 SELECT_VERSIONS = Statement("""
 SELECT c.id, c.last_seq, c.version, r.last_read_seq
 FROM conversations_membership m
 JOIN conversations_conversation c ON c.id = m.conversation_id
-JOIN inbox_readcursor r ON r.participant_id = m.participant_id AND r.conversation_id = m.conversation_id
+CROSS JOIN LATERAL (SELECT last_read_seq FROM inbox_readcursor x
+  WHERE x.participant_id = m.participant_id AND x.conversation_id = m.conversation_id LIMIT 1) r
 WHERE m.participant_id = $1 AND c.state <> 'archived' ORDER BY c.updated_at DESC LIMIT $2
 """)
 
