@@ -12,7 +12,7 @@ help: ## list these targets
 up: .venv/installed ## run FleetLM here, engines included; PORT, HOST and FLEETLM_DATA move it; Ctrl-C ends it
 	@FLEETLM_ENV="$${FLEETLM_ENV:-development}" exec .venv/bin/python manage.py up $(ARGS)
 
-test: .venv/installed-dev tests/e2e/node_modules/.installed ## run the tests; ARGS="tests/unit -k seq" narrows them
+test: .venv/installed-dev node_modules/.installed ## run the tests; ARGS="tests/unit -k seq" narrows them
 	@.venv/bin/python -m pytest $(ARGS)
 
 check: export FLEETLM_ENV = development
@@ -35,7 +35,7 @@ soak: .venv/installed-dev ## does memory grow with what users do? ARGS="--idle 1
 	@.venv/bin/python -m bench.soak $(ARGS)
 
 clean: ## remove what was installed or generated; the data in .fleetlm stays
-	rm -rf .venv tests/e2e/node_modules staticfiles .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv node_modules staticfiles .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:
@@ -51,6 +51,6 @@ clean: ## remove what was installed or generated; the data in .fleetlm stays
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch .venv/installed $@
 
-tests/e2e/node_modules/.installed: tests/e2e/package-lock.json
-	cd tests/e2e && npm ci --no-audit --no-fund --loglevel=error
+node_modules/.installed: package-lock.json
+	npm ci --no-audit --no-fund --loglevel=error
 	@touch $@

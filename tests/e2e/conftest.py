@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Generator, Iterator
 
 import pytest
 
-from tests.e2e.phoenix import HERE, Phoenix
+from tests.e2e.javascript import node
+from tests.e2e.phoenix import Phoenix
 from tests.e2e.rest import Api
 from tests.e2e.stack import Stack, guarded_stack, whole_stack
 
@@ -37,10 +38,7 @@ def guarded(stack_for_the_session: Stack) -> Iterator[Stack]:
 @pytest.fixture
 async def phoenix() -> AsyncIterator[Phoenix]:
     """The official Phoenix client, under Node."""
-    if shutil.which("node") is None:
-        pytest.skip("no Node.js on the PATH")
-    if not (HERE / "node_modules" / "phoenix").is_dir():
-        pytest.skip("phoenix is not installed: run `npm ci` in tests/e2e")
+    node()
     async with Phoenix() as client:
         yield client
 

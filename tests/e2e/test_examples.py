@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -23,7 +22,7 @@ from agents.signing import generate_secret
 from runtime.ports import free_port
 from runtime.program import Program
 from tests.e2e.calls import AGENT, ALICE, call, said, signed
-from tests.e2e.phoenix import HERE
+from tests.e2e.javascript import HERE, node
 from tests.e2e.rest import Api
 from tests.e2e.stack import HOST, ROOT, Member, Stack
 from tests.e2e.test_readme import blocks
@@ -109,13 +108,6 @@ def clean_environment() -> dict[str, str]:
     """This run's, without what would change an example."""
     changing = {"FLEETLM_WEBHOOK_SECRET", "MODEL", "STUB_API_KEY"}
     return {name: value for name, value in os.environ.items() if name not in changing}
-
-
-def node() -> str:
-    found = shutil.which("node")
-    if found is None:
-        pytest.skip("no Node.js on the PATH")
-    return found
 
 
 def listens(port: int) -> bool:
@@ -401,8 +393,6 @@ def test_the_documented_verification_works(language: str) -> None:
     ]
     if language == "python":
         program = [sys.executable, "-c", f"{snippet}{PYTHON_HARNESS}"]
-    elif not (HERE / "node_modules/standardwebhooks").is_dir():
-        pytest.skip("standardwebhooks is not installed: run `npm ci` in tests/e2e")
     else:
         program = [node(), "--input-type=module", "--eval", f"{snippet}{NODE_HARNESS}"]
     done = subprocess.run(

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -15,9 +14,9 @@ from typing import Any
 import pytest
 
 from runtime.ports import free_port
+from tests.e2e.javascript import HERE, node
 from tests.e2e.stack import ROOT, Stack
 
-HERE = Path(__file__).parent
 README = (ROOT / "README.md").read_text()
 PATIENCE = 20.0
 
@@ -91,8 +90,7 @@ def node_has_sockets() -> bool:
 
 
 def test_the_browser_snippet_works(stack: Stack) -> None:
-    if shutil.which("node") is None:
-        pytest.skip("no Node.js on the PATH")
+    node()
     snippet, for_node_20 = blocks(section("In the browser"), "js")
     snippet = snippet.replace("127.0.0.1:4000", stack.web[0].removeprefix("http://"))
     front = "" if node_has_sockets() else for_node_20
@@ -126,10 +124,7 @@ def programs(tmp_path: Path) -> Iterator[Any]:
 
 @pytest.mark.parametrize(("language", "name"), [("python", "agent.py"), ("js", "agent.mjs")])
 def test_the_agents_answer(stack: Stack, programs: Any, fresh: str, language: str, name: str) -> None:
-    node = shutil.which("node")
-    if language == "js" and node is None:
-        pytest.skip("no Node.js on the PATH")
-    command = [sys.executable] if language == "python" else [str(node)]
+    command = [sys.executable] if language == "python" else [node()]
     port = str(free_port("127.0.0.1"))
     programs(command, blocks(section("An agent"), language)[0].replace("5000", port), name)
     register = blocks(section("An agent"), "sh")[0].replace("5000", port)
