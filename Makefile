@@ -12,8 +12,8 @@ help: ## list these targets
 up: .venv/installed ## run FleetLM here, engines included; PORT, HOST and FLEETLM_DATA move it; Ctrl-C ends it
 	@FLEETLM_ENV="$${FLEETLM_ENV:-development}" exec .venv/bin/python manage.py up $(ARGS)
 
-test: .venv/installed-dev node_modules/.installed ## run the tests; ARGS="tests/unit -k seq" narrows them
-	@.venv/bin/python -m pytest $(ARGS)
+test: .venv/installed-dev node_modules/.installed ## run the tests; ARGS="-n0 tests/unit -k seq" narrows them
+	@.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 check: export FLEETLM_ENV = development
 check: .venv/installed-dev ## format, lint, types, layers, migrations, settings' documentation

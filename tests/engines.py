@@ -12,6 +12,12 @@ from runtime.embedded import postgres, valkey
 from runtime.embedded.engine import running
 
 SECRET_KEY = "for-the-tests-only-0123456789-0123456789-0123456789-0123456789"
+SETTINGS = {
+    "FLEETLM_ENV": "development",
+    "FLEETLM_AUTH": "required",
+    "FLEETLM_SECRET_KEY": SECRET_KEY,
+    "FLEETLM_AGENT_ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",
+}
 
 
 @contextlib.contextmanager
@@ -26,10 +32,6 @@ def engines() -> Iterator[dict[str, str]]:
             "DATABASE_URL": database,
             "REDIS_URL": cache,
             "FLEETLM_DATA": str(data),
-            "FLEETLM_ENV": "development",
-            "FLEETLM_AUTH": "required",
-            "FLEETLM_SECRET_KEY": SECRET_KEY,
-            "FLEETLM_AGENT_ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",
         }
 
 
@@ -37,9 +39,15 @@ def engines() -> Iterator[dict[str, str]]:
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]:
     """Start them.
 
-    A wrapper runs before every plain hook, pytest-django's included, which loads the settings.
+    A wrapper runs before every plain hook, pytest-django's included, which loads the settings. Under `-n` every worker
+    has engines of its own; the process that hands out the tests has none.
     """
-    stack = contextlib.ExitStack()
-    early_config.add_cleanup(stack.close)
-    os.environ.update(stack.enter_context(engines()))
+    os.environ.update(SETTINGS)
+    if (
+        not getattr(early_config.known_args_namespace, "numprocesses", None)
+        or "PYTEST_XDIST_WORKER" in os.environ
+    ):
+        stack = contextlib.ExitStack()
+        early_config.add_cleanup(stack.close)
+        os.environ.update(stack.enter_context(engines()))
     return (yield)

@@ -126,7 +126,7 @@ def test_tokens_of_the_server_itself_stay_good(issuing: Server) -> None:
         {"algorithm": "PS256"},
         {"nbf": int(time.time()) + 600},
     ],
-    ids=str,
+    ids=lambda changes: " ".join(changes),
 )
 def test_a_token_that_is_not_quite_the_issuers_is_refused(issuing: Server, changes: dict[str, Any]) -> None:
     token = issued(**changes)

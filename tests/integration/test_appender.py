@@ -197,7 +197,7 @@ async def test_one_that_breaks_a_rule_fails_alone(appender: Appender, commits: l
         {"text": "\ud800"},
         {"client_id": "x" * 200},
     ],
-    ids=str,
+    ids=["text", "content", "metadata", "number", "object", "surrogate", "client_id"],
 )
 async def test_one_that_postgres_cannot_store_fails_alone(
     pool: Pool, appender: Appender, poison: dict[str, Any]

@@ -531,7 +531,7 @@ async def test_a_replay_to_one_who_does_not_read_holds_little(pool: Pool, append
 
 def _is_page(one: list[Any], size: int) -> bool:
     return all(isinstance(entry, tuple) and len(entry) == 2 for entry in one) and all(
-        isinstance(payload, bytes) and len(payload) > size for _, payload in one
+        isinstance(seq, int) and isinstance(payload, bytes) and len(payload) > size for seq, payload in one
     )
 
 
