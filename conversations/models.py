@@ -114,7 +114,8 @@ class Membership(models.Model):
     id = models.BigAutoField(primary_key=True)
     # No index of its own: that of `membership_once` begins with it.
     conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="memberships", db_index=False)
-    participant = models.ForeignKey(Participant, models.CASCADE, related_name="memberships")
+    # Nor here: `membership_of_participant` begins with it.
+    participant = models.ForeignKey(Participant, models.CASCADE, related_name="memberships", db_index=False)
     role = models.CharField(max_length=8, choices=Role, default=Role.MEMBER)
     joined_seq = models.BigIntegerField(default=0)
     muted = models.BooleanField(default=False)
@@ -125,6 +126,8 @@ class Membership(models.Model):
             models.UniqueConstraint(fields=("conversation", "participant"), name="membership_once"),
             models.CheckConstraint(condition=Q(role__in=["member", "admin"]), name="membership_role"),
         )
+        # A participant's conversations, newest first, page by page, however many there are.
+        indexes = (models.Index(fields=("participant", "conversation"), name="membership_of_participant"),)
 
     def __str__(self) -> str:
         return f"{self.participant_id} in {self.conversation_id}"

@@ -80,7 +80,8 @@ class Config(BaseSettings):
     )
     allowed_origins: Annotated[list[str], NoDecode] = Field(
         default_factory=list,
-        description="Web origins (`https://app.example.com`) that may call the API from a browser, separated by commas.",
+        description="Web origins (`https://app.example.com`) that may call the API from a browser, separated by commas. "
+        "In open mode loopback always may.",
     )
     trusted_proxy: bool = Field(
         False, description="Trust `X-Forwarded-Proto` and `X-Forwarded-For` of a proxy in front."
@@ -102,6 +103,11 @@ class Config(BaseSettings):
     )
     json_depth: int = Field(32, gt=0, le=200, description="How deeply JSON of a client may nest.")
     batch_messages: int = Field(100, gt=0, description="The most messages of one batch append over REST.")
+    search_messages: int = Field(
+        10_000,
+        gt=0,
+        description="The most messages that one search request looks at; its cursor goes on from there.",
+    )
     members_max: int = Field(10_000, gt=1, description="The most members of one conversation.")
     topics_per_socket: int = Field(200, gt=0, description="The most topics that one socket may have joined.")
     sends_in_flight_per_socket: int = Field(

@@ -152,6 +152,10 @@ STATIC_ROOT = None if IN_DEVELOPMENT else BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = IN_DEVELOPMENT
 
 CORS_ALLOWED_ORIGINS = FLEETLM.allowed_origins
+# In open mode a page from loopback may do what its socket may.
+CORS_ALLOWED_ORIGIN_REGEXES = (
+    [r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?\Z"] if FLEETLM.auth == "open" else []
+)
 CORS_URLS_REGEX = r"^/api/"
 CORS_ALLOW_HEADERS = ["authorization", "content-type", "idempotency-key", "last-event-id", "x-request-id"]
 CORS_EXPOSE_HEADERS = ["x-request-id", "retry-after"]

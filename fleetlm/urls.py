@@ -19,9 +19,11 @@ from fleetlm.api.conversations import (
 from fleetlm.api.endpoints import SUBSCRIPTIONS, CloseBreaker, Ping, Resume, RotateSecret
 from fleetlm.api.handoff import Handoff
 from fleetlm.api.inbox import Inbox, InboxEvents
-from fleetlm.api.messages import Events, Messages, Read
+from fleetlm.api.messages import Events, Messages
 from fleetlm.api.participants import ParticipantDetail, Participants
 from fleetlm.api.runs import RunCancel, Runs
+from fleetlm.api.search import Search
+from fleetlm.api.signals import Read, Typing
 from fleetlm.api.streams import (
     AgentStreamDetail,
     Attempts,
@@ -75,6 +77,7 @@ urlpatterns = [
     path(f"{_conversation}/messages/batch", MessagesBatch.as_view()),
     path(f"{_conversation}/events", Events.as_view()),
     path(f"{_conversation}/read", Read.as_view()),
+    path(f"{_conversation}/typing", Typing.as_view()),
     path(f"{_conversation}/runs", Runs.as_view()),
     path(f"{_conversation}/runs/<str:run_id>/cancel", RunCancel.as_view()),
     path(f"{_conversation}/participants", Members.as_view()),
@@ -85,6 +88,7 @@ urlpatterns = [
     path(f"{_conversation}/handoff", Handoff.as_view()),
     path("api/inbox/<str:participant_id>", Inbox.as_view()),
     path("api/inbox/<str:participant_id>/events", InboxEvents.as_view()),
+    path("api/search", Search.as_view()),
     path("api/participants", Participants.as_view()),
     path("api/participants/<str:participant_id>", ParticipantDetail.as_view()),
     path("api/agents", Agents.as_view()),

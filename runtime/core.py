@@ -14,6 +14,7 @@ from runtime.inbox_server import InboxServer
 from runtime.listener import Listener
 from runtime.partials import Partials
 from runtime.publisher import Publisher
+from runtime.search import Searches
 from runtime.sessions import Sessions
 
 GC_THRESHOLD = 20_000
@@ -52,6 +53,7 @@ class Runtime:
             queue_bytes=config.append_queue_bytes,
         )
         self.gateway = Gateway(self.pool, self.appender, self.sessions, self.inboxes, self.publisher)
+        self.searches = Searches(self.pool, config.search_messages)
         self._started: asyncio.Task[None] | None = None
         self.started = False
         self.draining = asyncio.Event()

@@ -13,7 +13,7 @@ from agents import store as agent_store
 from agents.calls import AttemptRecord, Ending, Finish
 from bench.growth.sample import Sample
 from bench.growth.shape import ENORMOUS, HEAVY
-from conversations import queries
+from conversations import queries, search
 from conversations.append import AppendRequest
 from conversations.connection import Connection
 from runtime import briefs
@@ -22,6 +22,7 @@ from runtime.batch import MembersCache, commit_batch
 BATCH = 32
 PAGE = 50
 RESUMED = 20
+SEARCHED = 1_000
 CLAIMED = 32
 
 Run = Callable[[Connection, Sample], Awaitable[object]]
@@ -98,6 +99,18 @@ async def heads(connection: Connection, sample: Sample) -> None:
     await inbox.queries.members(connection, sample.enormous_id, 200)
 
 
+async def search_words(connection: Connection, sample: Sample) -> None:
+    """A step of a search through the large inbox, of one that is narrowed to some keys, and of one that finds something."""
+    words, up_to_id = search.patterns("nowhere to_be found"), 1 << 40
+    heads = await search.conversations_of(connection, HEAVY, None, up_to_id, SEARCHED)
+    assert heads
+    assert not await search.matching(connection, list(search.ranges(heads, None, SEARCHED)), words, PAGE)
+    keys = [key for _, key, _ in sample.conversations[:BATCH]]
+    assert await search.conversations_of(connection, sample.conversations[0][2], keys, up_to_id, SEARCHED)
+    enormous = list(search.ranges([(sample.enormous_id, sample.enormous_seq)], None, SEARCHED))
+    assert len(await search.matching(connection, enormous, ["%%"], PAGE)) == PAGE
+
+
 async def move_cursor(connection: Connection, sample: Sample) -> None:
     """A read cursor moved, in the large inbox."""
     one = sample.random.choice(sample.heavy)
@@ -164,6 +177,7 @@ JOURNEYS = (
     Journey("newest 50 of any conversation", 2 * PAGE, page),
     Journey("resume: the 20 after a cursor", 2 * RESUMED, resume),
     Journey("heads of 32 conversations", 1_000, heads),
+    Journey("search 1,000 messages", 2 * SEARCHED, search_words),
     Journey("move a read cursor", 4, move_cursor),
     Journey("unread state of an inbox of 1,000", 2_000, unread),
     Journey("build an inbox of 1,000", 5_000, entries),

@@ -5,5 +5,7 @@ export default defineConfig({
   format: "esm",
   dts: true,
   platform: "neutral",
+  target: "es2022",
   clean: true,
+  deps: { neverBundle: [/^node:/] },
 });

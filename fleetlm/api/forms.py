@@ -131,6 +131,17 @@ class ReadAnswer(Answer):
     seq: int
 
 
+class TypingForm(Form):
+    """Whether `participant_id` types now."""
+
+    on: bool
+    participant_id: str | None = None
+
+
+class TypingAnswer(Answer):
+    """Taken."""
+
+
 # Conversations.
 
 

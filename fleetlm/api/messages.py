@@ -1,4 +1,4 @@
-"""`/api/conversations/{key}/messages`, `/events` and `/read`: the hot half of the API."""
+"""`/api/conversations/{key}/messages` and `/events`: the log, read, written and followed."""
 
 import asyncio
 import contextlib
@@ -19,6 +19,7 @@ from fleetlm.api.schema import operation
 from fleetlm.auth.access import find_conversation
 from fleetlm.auth.authenticate import authenticate, bearer
 from fleetlm.auth.principal import Principal
+from fleetlm.joining import first_members, opening
 from fleetlm.sending import SendBody, append_request
 from runtime.pages import encode
 from runtime.session import Session
@@ -143,7 +144,8 @@ class Events(EventsView):
         media_type="text/event-stream",
     )
     async def get(self, request: HttpRequest, key: str) -> HttpResponseBase:
-        """First `ready {epoch, last_seq, recovered, runs}`, then every message after the given place, then live."""
+        """First `ready`, which is what a socket's join replies but without messages, and with `presence`; then every message
+        after the given place, then live."""
         query = self.query(forms.EventsQuery)
         view = await find_conversation(self.runtime, self.principal, key)
         epoch, after = _place(request.META.get("HTTP_LAST_EVENT_ID"), query.after)
@@ -153,18 +155,33 @@ class Events(EventsView):
         try:
             await session.runs.ready()
             start, recovered = await session.starting_point(after, epoch)
+            members = await first_members(self.runtime, view)
         except BaseException:
             session.remove(stream)
             raise
-        ready = orjson.dumps({"epoch": view.epoch, "last_seq": session.last_seq, "recovered": recovered})
+        if not recovered:
+            start = session.last_seq  # live from this moment, not from that before the members were read
+        told = opening(view, last_seq=session.last_seq, recovered=recovered, members=members)
+        ready = orjson.dumps(told | {"presence": session.presence.state()})
         ready = ready[:-1] + b',"runs":' + session.runs.follow(stream) + b"}"
         stream.write(stream.address.frame("ready", ready, None))
-        replay = asyncio.create_task(session.follow(stream, start))
+        replay: asyncio.Task[None] | None = None
+        if start == session.last_seq:
+            session.go_live(stream)
+        else:
+            replay = asyncio.create_task(_follow(session, stream, start))
         return stream.response(closed=lambda: _leave(session, stream, replay))
 
 
-def _leave(session: Session, stream: EventStream, replay: asyncio.Task[None]) -> None:
-    replay.cancel()
+async def _follow(session: Session, stream: EventStream, start: int) -> None:
+    await session.follow(stream, start)
+    # Whoever has come or gone since `ready` was not told: changes go to those who are live.
+    stream.send("presence_state", session.presence.state())
+
+
+def _leave(session: Session, stream: EventStream, replay: asyncio.Task[None] | None) -> None:
+    if replay is not None:
+        replay.cancel()
     session.remove(stream)
 
 
@@ -174,25 +191,3 @@ def _place(last_event_id: str | None, after: int | None) -> tuple[str | None, in
         with contextlib.suppress(ValueError):
             return epoch, int(seq)
     return None, after
-
-
-class Read(ApiView):
-    """A participant's read cursor."""
-
-    @operation("Move a read cursor", body=forms.ReadForm, answers={200: forms.ReadAnswer})
-    async def post(self, request: HttpRequest, key: str) -> Reply:
-        """Move it forward; it never goes back and never passes the end of the log."""
-        form = self.body(forms.ReadForm)
-        participant_id = self.principal.speak_as(form.participant_id)
-        self.principal.require("write")
-        view = await find_conversation(self.runtime, self.principal, key)
-        if view.role is None:
-            await self._require_member(view, participant_id)
-        seq = await self.runtime.gateway.read(view, participant_id, form.seq)
-        answer: dict[str, Any] = {"participant_id": participant_id, "seq": seq}
-        return Reply(answer)
-
-    async def _require_member(self, view: queries.View, participant_id: str) -> None:
-        async with self.runtime.pool.connection() as connection:
-            if not await queries.still_members(connection, view.id, [participant_id]):
-                raise NotAMember(participant_id=participant_id)

@@ -8,7 +8,7 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 
-from fleetlm.api import agent_forms, forms, run_forms, stream_forms, subscription_forms
+from fleetlm.api import agent_forms, forms, run_forms, search_forms, stream_forms, subscription_forms
 from fleetlm.sending import SendBody
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -21,6 +21,7 @@ _STRUCTS: list[type[msgspec.Struct]] = [
     *subscription_forms.ALL,
     *stream_forms.ALL,
     *run_forms.ALL,
+    *search_forms.ALL,
 ]
 
 
@@ -93,11 +94,12 @@ def operation(
 
 
 def _parameters(form: type[msgspec.Struct]) -> list[OpenApiParameter]:
-    schema = msgspec.json.schema(form)
-    properties = schema["$defs"][form.__name__]["properties"]
+    schema = msgspec.json.schema(form)["$defs"][form.__name__]
     return [
-        OpenApiParameter(name, _without_default(value), OpenApiParameter.QUERY, required=False)
-        for name, value in properties.items()
+        OpenApiParameter(
+            name, _without_default(value), OpenApiParameter.QUERY, required=name in schema["required"]
+        )
+        for name, value in schema["properties"].items()
     ]
 
 

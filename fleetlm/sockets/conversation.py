@@ -10,20 +10,19 @@ import orjson
 from django.conf import settings
 from msgspec import Meta
 
-from conversations import queries, rules
+from conversations import queries
 from conversations.append import Appended, timestamp
 from conversations.errors import FleetLMError, InvalidRequest, NotAMember, Overloaded
 from fleetlm.auth.access import find_conversation
 from fleetlm.cancelling import cancel_run
 from fleetlm.errors import as_error
+from fleetlm.joining import first_members, opening
 from fleetlm.sending import MAX_SEQ, SendBody, Seq, append_request
 from fleetlm.sockets.channel import Channel, UnknownEvent
 from fleetlm.sockets.phoenix import Frame
-from inbox import queries as inbox_queries
 from runtime.pages import encode, first_bytes, last_bytes
 from runtime.session import Session
 
-LISTED_MEMBERS = 200
 PREFIX = "conversation:"
 
 Limit = Annotated[int, Meta(ge=1, le=200)]
@@ -89,8 +88,7 @@ class ConversationChannel(Channel):
             else:
                 position, newest = await self.session.newest(form.limit)
                 page = last_bytes(newest)
-            async with runtime.pool.connection() as connection:
-                members = await inbox_queries.members(connection, self.view.id, LISTED_MEMBERS)
+            members = await first_members(runtime, self.view)
         except BaseException:
             self.session.remove(self)
             raise
@@ -110,17 +108,7 @@ class ConversationChannel(Channel):
         self.push("presence_state", self.session.presence.state())
 
     def _joined(self, page: list[tuple[int, bytes]], recovered: bool, members: list[dict[str, Any]]) -> bytes:
-        key = self.view.key
-        rest = {
-            "key": key,
-            "dm_key": key if rules.is_dm(key) else None,
-            "epoch": self.view.epoch,
-            "kind": self.view.kind,
-            "state": self.view.state,
-            "last_seq": self.session.last_seq,
-            "recovered": recovered,
-            "members": members,
-        }
+        rest = opening(self.view, last_seq=self.session.last_seq, recovered=recovered, members=members)
         messages = b",".join(payload for _, payload in page)
         # From here on it is told of runs: nothing may come between this and the reply.
         runs = self.session.runs.follow(self)

@@ -1,5 +1,6 @@
 """Node, its packages and a browser, for the tests that need them; where they are missing a test is skipped, but never in CI."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -31,6 +32,20 @@ def browser() -> str:
     if found is None:
         _missing(f"no Chromium on the PATH: looked for {', '.join(BROWSERS)}")
     return found
+
+
+def built_sdk() -> Path:
+    """The directory of the built `@fleetlm/js`, which is built if its sources are newer; one at a time."""
+    package = ROOT / "clients" / "typescript"
+    built = package / "dist" / "index.js"
+    with (ROOT / "node_modules" / ".sdk-build").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        newest = max(one.stat().st_mtime for one in package.glob("src/**/*.ts*"))
+        if not built.exists() or built.stat().st_mtime < newest:
+            build = ["npm", "run", "--silent", "build"]
+            done = subprocess.run(build, cwd=package, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+    return built.parent
 
 
 def run_in_browser(script: str, **environment: str) -> None:

@@ -24,8 +24,8 @@ from runtime.program import Program
 from tests.e2e.calls import AGENT, ALICE, call, said, signed
 from tests.e2e.javascript import HERE, node
 from tests.e2e.rest import Api
+from tests.e2e.snippets import blocks
 from tests.e2e.stack import HOST, ROOT, Member, Stack
-from tests.e2e.test_readme import blocks
 
 EXAMPLES = ROOT / "examples"
 NAMES = (
@@ -381,8 +381,8 @@ def test_it_ends_cleanly(running: Running, name: str) -> None:
 
 @pytest.mark.parametrize("language", ["python", "js"])
 def test_the_documented_verification_works(language: str) -> None:
-    document = (ROOT / "docs/agents.md").read_text()
-    (snippet,) = blocks(document, language)
+    page = blocks(ROOT / "docs/agents.md", ROOT)
+    (snippet,) = [block.text for block in page if block.language == language]
     secret = generate_secret()
     body, headers = signed(ONE_QUESTION, secret, generate_secret())
     given = [

@@ -53,6 +53,7 @@ class Row:
 
     method: str
     route: str
+    query: str = ""
     body: Any = None
     scope: Literal["read", "write", "admin"]
     outsider: tuple[int, str] | str
@@ -124,6 +125,7 @@ ROWS = [
     of_conversation("POST", "/messages/batch", "write", body={"messages": [{"sender_id": ME, "text": "x"}]}),
     of_conversation("GET", "/events", "read"),
     of_conversation("POST", "/read", "write", body={"participant_id": ME, "seq": 1}),
+    of_conversation("POST", "/typing", "write", body={"participant_id": ME, "on": True}),
     of_conversation("GET", "/runs", "read"),
     of_conversation("POST", "/runs/<str:run_id>/cancel", "write"),
     of_conversation("GET", "/participants", "read"),
@@ -134,6 +136,15 @@ ROWS = [
     of_conversation("POST", "/archive", "write", member=NOT_ALLOWED),
     of_conversation("POST", "/reopen", "write", member=NOT_ALLOWED),
     of_conversation("POST", "/handoff", "write", body={"participant_id": None}, member=NOT_ALLOWED),
+    # It finds one's own: see test_api_search.
+    Row(
+        method="GET",
+        route="api/search",
+        query=f"q=x&participant_id={ME}",
+        scope="read",
+        outsider=OK,
+        narrowed=OK,
+    ),
     of_oneself("GET", INBOX, narrowed=NOT_ALLOWED),
     of_oneself("GET", f"{INBOX}/events", narrowed=NOT_ALLOWED),
     of_server("POST", "api/participants", "write", {"id": "<new>"}),
@@ -189,6 +200,8 @@ class World:
             body = body.replace(ME, caller).replace("<new>", unique("new"))
             body = body.replace(f'"{LAST}"', str(self._last_seq()))
         content = None if body is None else body.encode()
+        if row.query:
+            path += "?" + row.query.replace(ME, caller)
         with client.open(row.method, path, content) as response:
             if response.headers["Content-Type"] == "text/event-stream":
                 return response.status, None

@@ -330,6 +330,31 @@ def test_an_event_stream_goes_on_where_it_was(api: Client, dm: str) -> None:
         assert events.next()[0] == "ready"
 
 
+def test_an_event_stream_begins_with_what_a_join_replies(api: Client) -> None:
+    one, other = sorted((unique("a"), unique("b")))
+    key = f"{one}:{other}"
+    api.say(key, one)
+    path = f"/api/conversations/{key}"
+    api.ok("POST", f"{path}/read", {"participant_id": other, "seq": 1})
+    with api.token(one).socket() as socket:
+        joined = socket.join(f"conversation:{key}", after=1)
+        del joined["messages"]
+        present = socket.wait_for("presence_diff")["joins"]
+        with api.token(other).events(f"{path}/events?after=1") as events:
+            name, ready, _ = events.next()
+            assert (name, ready) == ("ready", joined | {"presence": present})
+            assert [(m["id"], m["last_read_seq"]) for m in ready["members"]] == [(one, 1), (other, 1)]
+            api.say(key, other)
+            assert events.next()[1]["seq"] == 2
+            api.ok("POST", f"{path}/read", {"participant_id": one, "seq": 2})
+            assert events.next()[:2] == ("read", {"participant_id": one, "seq": 2})
+        with api.token(other).events(f"{path}/events?after=0") as events:
+            assert [events.next()[0] for _ in range(3)] == ["ready", "message", "message"]
+            assert events.next()[:2] == ("presence_state", present)
+    with api.token(other).events(f"{path}/events") as events:
+        assert events.next()[1]["presence"].keys() <= {one}  # its leave may be told late
+
+
 def test_an_event_stream_ends_with_the_membership(api: Client) -> None:
     member = unique()
     key = api.group(member)

@@ -1,0 +1,4 @@
+declare module "ws" {
+  import type { WebSocketConstructor } from "../src/index.js";
+  export const WebSocket: WebSocketConstructor;
+}
