@@ -37,15 +37,24 @@ const commands = {
 
   // Not awaited: sends are to overtake faults, and each other if the SDK lets them.
   send({ client, text }) {
-    clients.get(client).conversation.send(text).then(
-      ({ id, seq, deduplicated }) => tell(client, "sent", { text, id, seq, deduplicated }),
-      ({ code, message }) => tell(client, "failed", { text, code, message }),
-    );
+    clients
+      .get(client)
+      .conversation.send(text)
+      .then(
+        ({ id, seq, deduplicated }) => tell(client, "sent", { text, id, seq, deduplicated }),
+        ({ code, message }) => tell(client, "failed", { text, code, message }),
+      );
   },
 
   snapshot({ client }) {
     const { epoch, last_seq, messages, pending, status } = clients.get(client).conversation.snapshot();
-    tell(client, "snapshot", { epoch, last_seq, status, seqs: messages.map(({ seq }) => seq), pending: pending.length });
+    tell(client, "snapshot", {
+      epoch,
+      last_seq,
+      status,
+      seqs: messages.map(({ seq }) => seq),
+      pending: pending.length,
+    });
   },
 
   close({ client }) {
