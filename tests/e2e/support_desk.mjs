@@ -7,19 +7,17 @@
  */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import process from "node:process";
 import { setTimeout as pause } from "node:timers/promises";
 import { chromium } from "playwright-core";
+import { isAccessible } from "./accessible.mjs";
 
-const { DESK, BASE, CONTROL, API_KEY, CHROMIUM, SCREENSHOTS } = process.env;
+const { DESK, BASE, CONTROL, API_KEY, CHROMIUM } = process.env;
 const STEP_MS = 45_000;
 const WHOLE_MS = 220_000;
 const FROZEN_MS = 60_000;
 const DESKTOP = { width: 1440, height: 900 };
 const PHONE = { width: 390, height: 844 };
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 /** What a browser itself writes into the console when a server is away, as here it is on purpose. */
 const EXPECTED = /net::ERR_|WebSocket connection to|status of 50[234]/;
 
@@ -60,18 +58,6 @@ async function say(page, text) {
 }
 
 const stored = (page, text) => says(page, text).and(page.locator("[data-seq]")).first().waitFor();
-
-/** No violation that keeps somebody out, in either colour scheme. */
-async function isAccessible(page, name) {
-  for (const colorScheme of ["light", "dark"]) {
-    await page.emulateMedia({ colorScheme });
-    await page.evaluate(AXE);
-    const { violations } = await page.evaluate(() => window.axe.run());
-    const bad = violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
-    assert.deepEqual(bad.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]), [], `${name}, ${colorScheme}`);
-    if (SCREENSHOTS) await page.screenshot({ path: `${SCREENSHOTS}/${name}-${colorScheme}.png` });
-  }
-}
 
 /** The page shows the stored log, or its newest part, up to the end. */
 async function showsTheLog(page, key, name) {

@@ -26,7 +26,13 @@ from tests.e2e.stack import ROOT, Stack, guarded_stack, whole_stack
 PAGES: Final = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("clients/*/README.md")])
 NAMES: Final = [page.relative_to(ROOT).as_posix() for page in PAGES]
 
-NOT_RUN: Final = {"README.md": 3, "docs/agents.md": 2, "docs/operating.md": 2, "docs/socket.md": 1}
+NOT_RUN: Final = {
+    "README.md": 2,
+    "clients/typescript/README.md": 1,
+    "docs/agents.md": 2,
+    "docs/operating.md": 2,
+    "docs/socket.md": 1,
+}
 """How many blocks of a page are not run."""
 
 FORGET: Final = """

@@ -34,7 +34,9 @@ export async function* followLog(
       continue;
     }
     const isAnother = epoch !== null && epoch !== log.epoch;
-    if (seq === undefined || isAnother || seq > log.last_seq) seq = Math.max(log.last_seq - limit, 0);
+    // Only at the beginning: later a page may have been read that is ahead of the connection.
+    const isBeyond = epoch === null && seq !== undefined && seq > log.last_seq;
+    if (seq === undefined || isAnother || isBeyond) seq = Math.max(log.last_seq - limit, 0);
     epoch = log.epoch;
     const messages = messagesAfter(log, seq) ?? (await readMissing(read, log, seq));
     if (!messages) continue;

@@ -197,7 +197,7 @@ describe.skipIf(!OPEN).each(TRANSPORTS)("useChat's chat, over %s", (transport) =
     const bot = await register(() => ((calls += 1) === 1 ? Promise.reject(new Error("no model")) : "Here."), {
       onError: () => undefined,
     });
-    const { chat, key } = talk(bot, 100);
+    const { chat, key } = talk(bot, 700); // longer than the first call takes, shorter than until the second
     await chat.sendMessage({ text: "hello" });
     expect([chat.status, chat.error?.message]).toEqual(["error", expect.stringContaining("500")]);
     await until(chat.over.conversation, ({ messages }) => messages.length === 2);
