@@ -16,7 +16,7 @@ demo: .venv/installed clients/typescript/dist/index.js ## the support desk: http
 	@exec node examples/support-desk/demo.mjs
 
 test: .venv/installed-dev node_modules/.installed ## run the tests; ARGS="-n0 tests/unit -k seq" narrows them
-	@.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadgroup $(ARGS)
 
 check: export FLEETLM_ENV = development
 check: .venv/installed-dev ## format, lint, types, layers, migrations, the settings' page

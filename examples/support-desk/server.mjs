@@ -9,8 +9,8 @@ import { setUpDesk } from "./server/desk.mjs";
 import { customerSession, deskSession } from "./server/sessions.mjs";
 import { servePage } from "./server/pages.mjs";
 
-const secret = { current: undefined };
-const bot = shippingBot(() => secret.current);
+// First of all: a session opened before it would make participants without their names.
+const bot = shippingBot(await setUpDesk());
 
 const server = createServer((request, response) => {
   const { pathname } = new URL(request.url, "http://here");
@@ -20,8 +20,7 @@ const server = createServer((request, response) => {
   servePage(pathname, request, response);
 });
 
-server.listen(settings.port, settings.host, async () => {
-  secret.current = await setUpDesk();
+server.listen(settings.port, settings.host, () => {
   console.log(`Customers: ${settings.ownUrl}/\nThe desk:  ${settings.ownUrl}/desk.html?as=ada   (in another browser, or a private window)`);
 });
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(0));

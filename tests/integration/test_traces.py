@@ -162,4 +162,4 @@ def test_switched_off_nothing_is_loaded(receiver: Receiver, variables: dict[str,
 def test_a_collector_that_is_away_holds_nobody_up() -> None:
     began = time.monotonic()
     assert run(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")["on"]
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 25

@@ -6,12 +6,7 @@ import { byScript } from "./script.mjs";
 
 const think = settings.model ? byModel(settings.model) : byScript;
 
-/** A request handler for Node. FleetLM's secret is known only once the agent is registered. */
+/** A request handler for Node, for calls that are signed with this secret. */
 export function shippingBot(secret) {
-  let agent;
-  return (request, response) => {
-    if (!secret()) return void response.writeHead(503).end();
-    agent ??= createAgent((call, { signal }) => think(call, signal), { secret: secret() });
-    agent.node(request, response);
-  };
+  return createAgent((call, { signal }) => think(call, signal), { secret }).node;
 }

@@ -16,8 +16,8 @@ export async function* byScript(call, signal) {
     yield* say("Let me look that up.", signal);
     yield* say(aboutParcel(yield* use("track_parcel", { number }, call, signal)), signal);
   } else if (WANTS_A_PERSON.test(asked)) {
-    yield* say("That is one for a person. I'm getting somebody for you.", signal);
-    yield* use("get_a_person", { reason: asked.slice(0, 200) }, call, signal);
+    const { error } = yield* use("get_a_person", { reason: asked.slice(0, 200) }, call, signal);
+    yield* say(error ? "I could not reach anybody. Please try again in a moment." : "That is one for a person. You can go on writing meanwhile.", signal);
   } else if (GREETS.test(asked)) {
     yield* say("Hello! I can tell you where a parcel is: send me its number. Or ask for a person at any time.", signal);
   } else {

@@ -1,14 +1,14 @@
 /** The customer's page: one conversation. */
 import { openChat } from "./chat/chat.js";
-import { stateOf } from "./chat/state.js";
-import { begin, showConnection } from "./session.js";
+import { find } from "./chat/dom.js";
+import { holderOf, QUEUE } from "./chat/state.js";
+import { begin, showConnection, showFailure } from "./session.js";
 
-const QUEUE = "waiting";
-const chat = document.getElementById("chat");
+const chat = find("chat");
 
 try {
   const { fleet, key, participant_id } = await begin("/session");
-  showConnection(fleet, document.getElementById("connection"));
+  showConnection(fleet, find("connection"));
   const conversation = fleet.conversation(key);
   openChat(chat, conversation, {
     me: participant_id,
@@ -20,15 +20,16 @@ try {
     welcome: "Hello! Send a parcel's number to see where it is, or ask for a person.",
     suggestions: ["Where is parcel 4711?", "I'd like to talk to a person"],
   });
-  conversation.subscribe(() => showWho(conversation.snapshot()));
+  const show = () => showWho(conversation.snapshot(), holder());
+  const holder = holderOf(conversation, show);
+  conversation.subscribe(show);
 } catch (error) {
-  chat.textContent = error.message;
+  showFailure(chat, error);
 }
 
-function showWho(snapshot) {
-  const { handed_to } = stateOf(snapshot.messages);
-  const name = snapshot.members.find(({ id }) => id === handed_to)?.display_name || handed_to;
-  const who = handed_to === null ? "Shipping bot" : handed_to === QUEUE ? "Waiting for a person" : name;
-  const here = handed_to && snapshot.present.includes(handed_to) ? " · here now" : "";
-  document.getElementById("who").textContent = who + here;
+function showWho({ members, present }, holder) {
+  const name = members.find(({ id }) => id === holder)?.display_name || holder;
+  const who = !holder ? "Shipping bot" : holder === QUEUE ? "Waiting for a person" : name;
+  const here = present.includes(holder) ? " · here now" : "";
+  find("who").textContent = who + here;
 }

@@ -1,12 +1,10 @@
 /** The desk's page: the inbox on the left, one case on the right. */
-import { openChat } from "./chat/chat.js";
-import { stateOf } from "./chat/state.js";
+import { find } from "./chat/dom.js";
+import { openCase } from "./desk/case.js";
 import { caseStates } from "./desk/case-states.js";
 import { showCases } from "./desk/cases.js";
-import { begin, showConnection } from "./session.js";
+import { begin, showConnection, showFailure } from "./session.js";
 
-const QUEUE = "waiting";
-const find = (id) => document.getElementById(id);
 const as = new URLSearchParams(location.search).get("as") ?? "ada";
 
 try {
@@ -15,7 +13,7 @@ try {
   showConnection(fleet, find("connection"));
   openDesk(fleet, me, people);
 } catch (error) {
-  find("me").textContent = error.message;
+  showFailure(find("no-cases"), error);
 }
 
 function openDesk(fleet, me, people) {
@@ -24,7 +22,8 @@ function openDesk(fleet, me, people) {
   let open = null;
   const choose = (key) => {
     open?.close();
-    open = key === null ? null : openCase(fleet, key, me, people, (handed_to) => states.set(key, handed_to));
+    const title = inbox.snapshot().conversations.find((entry) => entry.key === key)?.title;
+    open = key === null ? null : openCase(fleet, key, { me, people, title, learned: (holder) => states.set(key, holder) });
     document.body.dataset.open = key ?? "";
     show();
   };
@@ -42,49 +41,4 @@ function openDesk(fleet, me, people) {
     choose(null);
     document.querySelector(`[data-key="${CSS.escape(key)}"] button`)?.focus();
   });
-}
-
-function openCase(fleet, key, me, people, learned) {
-  const conversation = fleet.conversation(key);
-  const closeChat = openChat(find("chat"), conversation, {
-    me,
-    notices: {
-      waiting: () => "The bot has asked for a person.",
-      taken: (name) => `${name} has taken over.`,
-      returned: () => "The bot has the conversation again.",
-    },
-    mayWrite: ({ messages }) => stateOf(messages).handed_to === me,
-  });
-  const take = find("take");
-  let handedTo = null;
-  const show = () => {
-    const snapshot = conversation.snapshot();
-    const customer = snapshot.members.find(({ id }) => id.startsWith("customer-"));
-    handedTo = stateOf(snapshot.messages).handed_to;
-    find("case-title").textContent = customer?.display_name ?? key;
-    const here = customer && snapshot.present.includes(customer.id) ? "here now" : "away";
-    find("case-state").textContent = `${who(handedTo, me, people)} · customer is ${here}`;
-    take.textContent = handedTo === me ? "Give back to the bot" : "Take over";
-    take.classList.toggle("primary", handedTo !== me);
-    learned(handedTo);
-  };
-  take.onclick = () => void conversation.handoff({ to: handedTo === me ? null : me }).then(() => find("text")?.focus(), () => {});
-  const unsubscribe = conversation.subscribe(show);
-  find("case").hidden = false;
-  find("no-case").hidden = true;
-  show();
-  find("case-title").focus();
-  const close = () => {
-    unsubscribe();
-    closeChat();
-    find("case").hidden = true;
-    find("no-case").hidden = false;
-  };
-  return { key, close };
-}
-
-function who(handedTo, me, people) {
-  if (handedTo === null) return "The bot answers";
-  if (handedTo === QUEUE) return "Waits for a person";
-  return handedTo === me ? "You answer" : `${people[handedTo] ?? handedTo} answers`;
 }

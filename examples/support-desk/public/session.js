@@ -1,4 +1,5 @@
 /** A session of this page: who one is, and a FleetLM client that renews its token by itself. */
+import { element } from "./chat/dom.js";
 import { FleetLM } from "./sdk.js";
 
 /** Begin one at our own server. Returns its answer and the client. */
@@ -17,10 +18,17 @@ export async function begin(path) {
 }
 
 async function ask(path) {
-  const response = await fetch(path, { method: "POST" });
-  const answer = await response.json();
-  if (!response.ok) throw new Error(answer.error.message);
+  const response = await fetch(path, { method: "POST" }).catch(() => null);
+  const answer = await response?.json().catch(() => null);
+  if (!response?.ok || !answer) throw new Error(answer?.error?.message ?? "The support desk cannot be reached.");
   return answer;
+}
+
+/** Say in `parent` why there is no session, with a way out. */
+export function showFailure(parent, error) {
+  const again = element("button", { type: "button", class: "button primary", onclick: () => location.reload() }, "Try again");
+  parent.hidden = false;
+  parent.replaceChildren(element("div", { class: "failure", role: "alert" }, element("p", {}, error.message), again));
 }
 
 const SAID = {

@@ -5,8 +5,8 @@ import { itemsOf } from "./items.js";
 import { keepInView } from "./scroll.js";
 
 /**
- * Show a conversation in `parent`, until the function that is returned is called.
- * `view`: `{me, notices, welcome?, suggestions?, mayWrite?(snapshot)}`.
+ * Show a conversation in `parent`. `view`: `{me, notices, welcome?, suggestions?, mayWrite?()}`.
+ * Returns `{show, close}`: look again whether one may write, and end it.
  */
 export function openChat(parent, conversation, view) {
   const list = element("ol", { class: "messages" });
@@ -28,7 +28,7 @@ export function openChat(parent, conversation, view) {
     if (welcome) welcome.hidden = snapshot.messages.length + snapshot.pending.length > 0 || snapshot.status !== "online";
     scroll.around(() => reconcile(list, itemsOf(snapshot, view_)));
     typing.textContent = typingLine(snapshot);
-    writing.allow(!snapshot.closed && (view.mayWrite?.(snapshot) ?? true));
+    writing.allow(!snapshot.closed && (view.mayWrite?.() ?? true));
     announce(snapshot);
     readWhatIsSeen();
   };
@@ -38,16 +38,18 @@ export function openChat(parent, conversation, view) {
   document.addEventListener("visibilitychange", readWhatIsSeen);
   const unsubscribe = conversation.subscribe(show);
   show();
-  return () => {
+  const close = () => {
     unsubscribe();
     scroll.stop();
     document.removeEventListener("visibilitychange", readWhatIsSeen);
   };
+  return { show, close };
 }
 
 function welcomeOf({ welcome, suggestions = [] }, send) {
   const buttons = suggestions.map((text) => element("button", { type: "button", class: "chip", onclick: () => send(text) }, text));
-  return element("div", { class: "welcome", hidden: true }, element("p", {}, welcome), element("div", { class: "chips" }, ...buttons));
+  return element("div", { class: "welcome", hidden: true },
+    element("h2", {}, "How can we help?"), element("p", { class: "quiet" }, welcome), element("div", { class: "chips" }, ...buttons));
 }
 
 function typingLine({ typing, members, runs }) {

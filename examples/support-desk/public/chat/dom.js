@@ -1,5 +1,7 @@
 /** Elements. Whatever people and agents say is put in as text, never as HTML. */
 
+export const find = (id) => document.getElementById(id);
+
 /** An element with attributes and children: `element("p", { class: "quiet" }, "text")`. */
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);

@@ -1,14 +1,15 @@
 /** A conversation's snapshot as a list of what is shown, oldest first. */
 import { element } from "./dom.js";
 import { drawParts } from "./parts.js";
+import { QUEUE } from "./state.js";
 
 const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const DAY = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
 
 /** `view` is `{me, notices, retry, discard, cancel}`. */
 export function itemsOf(snapshot, view) {
-  const names = new Map(snapshot.members.map(({ id, display_name }) => [id, display_name || id]));
-  const context = { ...view, name: (id) => names.get(id) ?? id };
+  const members = new Map(snapshot.members.map((member) => [member.id, member]));
+  const context = { ...view, name: (id) => members.get(id)?.display_name || id, isAgent: (id) => members.get(id)?.kind === "agent" };
   const readBy = othersHaveReadTo(snapshot, view.me);
   const runs = new Set();
   const items = [];
@@ -35,7 +36,7 @@ function messageItem(message, context, runs, readBy) {
     key: isOfRun ? `run ${run_id}` : isMine && message.client_id ? `sent ${message.client_id}` : `seq ${message.seq}`,
     version: `stored ${message.redacted ? "blanked" : ""} ${isRead} ${context.name(message.sender_id)}`,
     draw: () =>
-      bubble({ isMine, name: context.name(message.sender_id), seq: message.seq, state: message.content.status === "cancelled" && "stopped" },
+      bubble({ isMine, isAgent: context.isAgent(message.sender_id), name: context.name(message.sender_id), seq: message.seq, state: message.content.status === "cancelled" && "stopped" },
         message.redacted ? [element("p", { class: "quiet" }, "Removed")] : drawParts(message.content.parts, message.text),
         element("time", { datetime: message.created_at }, TIME.format(new Date(message.created_at))),
         isMine && element("span", {}, isRead ? " · Read" : " · Sent")),
@@ -55,7 +56,7 @@ function runItem(run, context) {
       return true;
     },
     draw: () =>
-      bubble({ isMine: false, name, state: "live" }, body(),
+      bubble({ isMine: false, isAgent: true, name, state: "live" }, body(),
         element("button", { type: "button", class: "link", onclick: stop, "aria-label": `Stop ${name}` }, "Stop")),
   };
 }
@@ -78,7 +79,7 @@ function noticeItem({ seq, content, text }, { notices, name }) {
   const said =
     content.event === "conversation.returned" ? notices.returned()
     : content.event !== "conversation.handed_over" ? text
-    : content.to === "waiting" ? notices.waiting()
+    : content.to === QUEUE ? notices.waiting()
     : notices.taken(name(content.to));
   return { key: `seq ${seq}`, version: said, draw: () => element("li", { class: "notice", "data-seq": String(seq) }, said) };
 }
@@ -87,8 +88,8 @@ function dayItem(day, date) {
   return { key: `day ${day}`, version: "", draw: () => element("li", { class: "day" }, DAY.format(date)) };
 }
 
-function bubble({ isMine, name, seq, state }, body, ...foot) {
-  const attributes = { class: isMine ? "message mine" : "message", "data-seq": seq === undefined ? null : String(seq), "data-state": state || null };
+function bubble({ isMine, isAgent, name, seq, state }, body, ...foot) {
+  const attributes = { class: `message ${isMine ? "mine" : isAgent ? "agent" : ""}`, "data-seq": seq === undefined ? null : String(seq), "data-state": state || null };
   return element("li", attributes,
     element("p", { class: "sender" }, name),
     element("div", { class: "bubble" }, ...body),

@@ -3,14 +3,14 @@ import { element } from "./dom.js";
 
 const TOOLS = {
   track_parcel: { asks: ({ number }) => `Looking up parcel ${number}…`, draw: parcelCard },
-  get_a_person: { asks: () => "Getting a person…", draw: () => null },
+  get_a_person: { asks: () => "Getting a person…", draw: () => element("p", { class: "tool done" }, "Asked a person to join") },
 };
 
 /** Elements for a message's `parts`, or for the `chunks` of one that is still being said; `text` where there are neither. */
 export function drawParts(parts, text, chunks) {
   const given = parts ?? (chunks && partsOf(chunks));
-  if (!given?.length) return [element("p", {}, text)];
-  return given.map(drawPart).filter((drawn) => drawn !== null);
+  const drawn = (given ?? []).map(drawPart).filter((part) => part !== null);
+  return drawn.length > 0 ? drawn : [element("p", {}, text)];
 }
 
 function drawPart(part) {

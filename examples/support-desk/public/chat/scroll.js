@@ -13,7 +13,10 @@ export function keepInView(log, news, older) {
     if (log.scrollTop < NEAR) older();
   };
   log.addEventListener("scroll", look, { passive: true });
-  news.addEventListener("click", toEnd);
+  news.addEventListener("click", () => {
+    toEnd();
+    log.focus({ preventScroll: true }); // the button goes away
+  });
   const resized = new ResizeObserver(() => atEnd && toEnd());
   resized.observe(log);
 
