@@ -10,7 +10,6 @@ import pytest
 from django.core.management import call_command
 from pytest_django import DjangoDbBlocker
 
-
 DEMANDING: Final = {
     "test_bench.py",
     "test_chaos.py",
