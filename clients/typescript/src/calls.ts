@@ -6,11 +6,8 @@ import { conversationPath } from "./rest.js";
 import type { Link } from "./topic.js";
 import type { ConversationInfo, Message, SendBody, Sent } from "./types.js";
 
-/** How many sends may be under way on a socket: the server stores those of one socket in their order. */
-const SOCKET_WINDOW = 32;
-
 export class Calls {
-  /** Sends by REST, one at a time: two requests may overtake each other. */
+  /** Sends, one at a time: of several under way one may be refused for the moment, and be stored after the others. */
   readonly byRest: Way = { window: 1, send: (body) => this.#sendByRest(body) };
   readonly #key: string;
   readonly #core: Core;
@@ -33,7 +30,7 @@ export class Calls {
     const ask = link?.ask;
     if (!link || !ask) return null;
     if (this.#bySocket?.link !== link) {
-      this.#bySocket = { link, way: { window: SOCKET_WINDOW, send: (body) => ask("send", body) } };
+      this.#bySocket = { link, way: { window: 1, send: (body) => ask("send", body) } };
     }
     return this.#bySocket.way;
   }
@@ -55,7 +52,7 @@ export class Calls {
   }
 
   /** The messages after a seq, oldest first. */
-  read(after: number): Promise<{ messages: readonly Message[]; epoch: string }> {
+  read(after: number): Promise<{ messages: readonly Message[]; epoch: string; last_seq: number }> {
     return this.#core.rest.request("GET", this.#path("messages"), { query: { after, limit: 200 } });
   }
 

@@ -80,9 +80,8 @@ export class Connection {
     topic.waits(this.status === "offline" ? "offline" : "connecting", this.error);
     if (this.#socket) this.#join(topic, this.#socket);
     else if (this.#streaming && this.#running) this.#stream(topic);
-    if (this.#running) return;
     if (this.status === "refused") this.#become("connecting", null);
-    void this.#run();
+    if (!this.#running) void this.#run();
   }
 
   remove(topic: Topic): void {

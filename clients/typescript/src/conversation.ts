@@ -225,9 +225,9 @@ export class Conversation {
 
   /** @internal The client closes. */
   end(): void {
+    this.#outbox.close(); // first: leaving sends what waits
     this.close();
     this.#typing.set(false);
-    this.#outbox.close();
   }
 
   // How it is followed.

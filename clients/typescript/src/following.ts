@@ -15,7 +15,7 @@ export interface Followed {
 }
 
 /** The messages after a seq, oldest first, and of which log they are. */
-type Read = (after: number) => Promise<{ messages: readonly Message[]; epoch: string }>;
+type Read = (after: number) => Promise<{ messages: readonly Message[]; epoch: string; last_seq: number }>;
 
 /** `change` resolves when anything has changed or the signal aborts; `read` brings what is not held. */
 export async function* followLog(
@@ -26,19 +26,26 @@ export async function* followLog(
 ): AsyncGenerator<Message, void, undefined> {
   let seq = after;
   let epoch = after === undefined ? null : (ofEpoch ?? null);
-  while (!signal?.aborted && !source.closed) {
+  while (!signal?.aborted && source.closed?.reason !== "left") {
     const { log } = source;
     if (source.status === "refused" && source.error) throw source.error;
     if (log.epoch === null) {
+      if (source.closed) return;
       await change(signal);
       continue;
     }
+    if (epoch === null && seq !== undefined && seq > log.last_seq) {
+      // An acknowledgement or a page is often ahead of the connection; a log that never came so far is another one.
+      const isReached = await reaches(read, seq);
+      if (isReached === null) continue;
+      if (!isReached) seq = undefined;
+    }
     const isAnother = epoch !== null && epoch !== log.epoch;
-    // Only at the beginning: later a page may have been read that is ahead of the connection.
-    const isBeyond = epoch === null && seq !== undefined && seq > log.last_seq;
-    if (seq === undefined || isAnother || isBeyond) seq = Math.max(log.last_seq - limit, 0);
+    if (seq === undefined || isAnother) seq = Math.max(log.last_seq - limit, 0);
     epoch = log.epoch;
-    const messages = messagesAfter(log, seq) ?? (await readMissing(read, log, seq));
+    const held = messagesAfter(log, seq);
+    if (source.closed && !held?.length) return;
+    const messages = held ?? (await readMissing(read, log, seq));
     if (!messages) continue;
     for (const message of messages) {
       if (signal?.aborted) return;
@@ -49,12 +56,22 @@ export async function* followLog(
   }
 }
 
+/** Whether the server's log comes to this seq; null, after a pause, if it could not be asked. */
+async function reaches(read: Read, seq: number): Promise<boolean | null> {
+  const page = await orPause(read(seq));
+  return page && page.last_seq >= seq;
+}
+
 /** Null, after a pause, if they could not be read. What was pruned is passed over. */
 async function readMissing(read: Read, log: Log, after: number): Promise<readonly Message[] | null> {
+  const page = await orPause(read(after));
+  if (!page || page.epoch !== log.epoch) return page && [];
+  return page.messages.length ? page.messages : log.messages;
+}
+
+async function orPause<T>(asked: Promise<T>): Promise<T | null> {
   try {
-    const page = await read(after);
-    if (page.epoch !== log.epoch) return [];
-    return page.messages.length ? page.messages : log.messages;
+    return await asked;
   } catch (cause) {
     const error = asError(cause);
     if (!error.passing) throw error;

@@ -5,8 +5,11 @@ Nothing is written twice: types and signatures are taken over from the asynchron
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
+import threading
+import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from concurrent.futures import Future
 from types import TracebackType
@@ -35,32 +38,50 @@ class _Blocking(Protocol):
 
 
 class Loop:
-    """An event loop in a thread of its own; it begins with the first call."""
+    """An event loop in a thread of its own; it begins with the first call, from whichever thread. `last` is done there at
+    its end: when it is closed, or when the program ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._last = last
+        # Its own thread may ask for it once more: a generator that is collected meanwhile is closed there.
+        self._lock = threading.RLock()
         self._ending = contextlib.ExitStack()
         self._portal: BlockingPortal | None = None
         self._closed = False
 
     def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Do this there and wait for it. An interrupt of the one who waits ends it."""
-        if self._closed:
-            raise FleetLMError(CLOSED, "This client was closed.")
-        if self._portal is None:
-            self._portal = self._ending.enter_context(start_blocking_portal("asyncio"))
-        future: Future[T] = self._portal.start_task_soon(work)
+        with self._lock:
+            if self._closed:
+                raise FleetLMError(CLOSED, "This client was closed.")
+            if self._portal is None:
+                self._portal = self._begin()
+            future: Future[T] = self._portal.start_task_soon(work)
         try:
             return future.result()
         except BaseException:
             future.cancel()
             raise
 
-    def close(self, ending: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Do this there at last, and end the thread."""
-        if self._portal is not None and not self._closed:
-            self.run(ending)
-        self._closed = True
-        self._ending.close()
+    def close(self) -> None:
+        """End the thread."""
+        with self._lock, self._ending:
+            is_first, self._closed = not self._closed, True
+            if is_first and self._portal is not None:
+                self._portal.start_task_soon(self._last).result()
+
+    def _begin(self) -> BlockingPortal:
+        portal = self._ending.enter_context(start_blocking_portal("asyncio"))
+        # Later than that the interpreter has stopped the thread, and whoever ends it would wait for ever.
+        at_exit = functools.partial(_close_at_exit, weakref.ref(self))
+        atexit.register(at_exit)
+        self._ending.callback(atexit.unregister, at_exit)
+        return portal
+
+
+def _close_at_exit(loop: weakref.ref[Loop]) -> None:
+    if (open_one := loop()) is not None:
+        open_one.close()
 
 
 def _waiting(
@@ -158,7 +179,7 @@ class FleetLM:
             retry_for=retry_for,
             timing=timing,
         )
-        self._loop = Loop()
+        self._loop = Loop(self._over.close)
 
     def __enter__(self) -> FleetLM:
         return self
@@ -170,7 +191,7 @@ class FleetLM:
 
     def close(self) -> None:
         """End everything; see `AsyncFleetLM.close`."""
-        self._loop.close(self._over.close)
+        self._loop.close()
 
     @property
     def url(self) -> str:

@@ -18,8 +18,8 @@ from .records import (
     Found,
     InboxChange,
     conversations_of,
-    entry_of,
     found_of,
+    inbox_of,
     info_of,
 )
 from .rest import Rest
@@ -36,7 +36,7 @@ class AsyncFleetLM:
 
     `participant_id` is who you are, in open mode; with an API key, whom it acts as. A participant token says it itself.
     `token` is an API key, a participant token, or a function that gives one, asynchronous or not: it is called at the
-    start, shortly before its token expires, and when the server says that it has.
+    start, shortly before its token expires, and when the server says that it has. It has `timing.reply` seconds.
     `transport`: `auto` is a WebSocket, and Server-Sent Events as long as sockets are blocked.
     `retry_for`: so many seconds a request, a send or the first join of a conversation is tried again while the server is
     away, before `FleetLMError` `unreachable` is raised; None is for ever, 0 once. What was joined is followed for ever.
@@ -59,7 +59,7 @@ class AsyncFleetLM:
         self._retry_for = retry_for
         self._timing = timing or Timing()
         self._tasks = Tasks()
-        self._tokens = Tokens(token)
+        self._tokens = Tokens(token, self._timing.reply)
         self._rest = Rest(self.url, self._tokens, self._timing, retry_for)
         self._link = Link(
             self.url, participant_id, transport, self._rest, self._tokens, self._timing, self._tasks
@@ -173,8 +173,7 @@ class AsyncFleetLM:
 
     async def inbox(self) -> list[Entry]:
         """One's conversations, newest first, with what is unread."""
-        answer = await self._rest.call("GET", path("inbox", await self._somebody()))
-        return [entry_of(one) for one in answer["conversations"]]
+        return inbox_of(await self._rest.call("GET", path("inbox", await self._somebody())))
 
     async def follow_inbox(self) -> AsyncGenerator[InboxChange, None]:
         """The inbox, then what changes of it, for ever, over all losses of the connection. Raises `FleetLMError` when it is

@@ -16,7 +16,7 @@ from .following import PAGE, Arrival, ConversationTopic
 from .log import Log
 from .outbox import Outbox
 from .reader import Reader
-from .records import ConversationInfo, Message, Page, Sent, info_of, page_of, sent_of
+from .records import ConversationInfo, Message, Page, Sent, info_of, page_of, sent_of, seq_of
 from .retry import new_client_id, patiently
 from .socket import SocketChannel
 from .wire import encode, path
@@ -124,8 +124,7 @@ class AsyncConversation:
         if seq is None:
             seq = await self._last_seq()
         move = partial(self._act, "read", {"seq": seq})
-        answer = await patiently(move, self._fleet._timing, self._fleet._retry_for)
-        return int(answer["seq"])
+        return seq_of(await patiently(move, self._fleet._timing, self._fleet._retry_for))
 
     async def typing(self, on: bool = True) -> None:
         """Show the others that one types, or not any more. Call it at every key: it is said every few seconds, and ends by

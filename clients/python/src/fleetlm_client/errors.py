@@ -20,9 +20,9 @@ class FleetLMError(Exception):
     """It cannot be done.
 
     `code` is the server's own and stable, or one of this client: `unreachable` (no connection could be made or kept),
-    `invalid_answer` (whoever answered is no FleetLM), `token_unavailable` (the token function failed), `closed` (this
-    client was closed). `status` is that of HTTP where there was one; `details` are for programs; `retry_after` is in
-    seconds, if the server said so.
+    `invalid_answer` (whoever answered is no FleetLM), `token_unavailable` (the token function failed, or took too long),
+    `closed` (this client was closed). `status` is that of HTTP where there was one; `details` are for programs;
+    `retry_after` is in seconds, if the server said so.
     """
 
     def __init__(

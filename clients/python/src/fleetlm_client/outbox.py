@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .errors import CLOSED, FleetLMError
+from .errors import CLOSED, INVALID_ANSWER, FleetLMError
 from .records import Sent
 from .retry import Timing
 from .tasks import Tasks
@@ -22,6 +22,11 @@ class _Waiting:
     body: Body
     stored: asyncio.Future[Sent]
     since: float = field(default_factory=time.monotonic)
+
+    def fail(self, error: FleetLMError) -> None:
+        """Tell whoever still waits."""
+        if not self.stored.done():
+            self.stored.set_exception(error)
 
 
 class Outbox:
@@ -54,10 +59,7 @@ class Outbox:
     def close(self) -> None:
         """Nothing is sent any more."""
         for waiting in self._waiting:
-            if not waiting.stored.done():
-                waiting.stored.set_exception(
-                    FleetLMError(CLOSED, "This client was closed before it was stored.")
-                )
+            waiting.fail(FleetLMError(CLOSED, "This client was closed before it was stored."))
 
     async def _send_all(self) -> None:
         while self._waiting:
@@ -74,10 +76,13 @@ class Outbox:
                 failures += 1
                 pause = max(self._timing.pause(failures), error.retry_after or 0)
                 if not error.passing or self._is_late(waiting, pause):
-                    if not waiting.stored.done():
-                        waiting.stored.set_exception(error)
+                    waiting.fail(error)
                     return
                 await self._pause(pause)
+            except Exception as error:  # noqa: BLE001  # whatever it is, he who waits is told
+                failure = FleetLMError(INVALID_ANSWER, f"The server's answer is not understood: {error!r}")
+                failure.__cause__ = error
+                waiting.fail(failure)
             else:
                 if not waiting.stored.done():
                     waiting.stored.set_result(sent)

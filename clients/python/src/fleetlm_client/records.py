@@ -5,10 +5,12 @@ Times are ISO 8601 in UTC. `raw` is the JSON object as it came, with whatever th
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cache
+from functools import cache, wraps
 from typing import Any, Literal, NamedTuple, TypeVar, cast
+
+from .errors import INVALID_ANSWER, FleetLMError
 
 T = TypeVar("T")
 
@@ -175,21 +177,37 @@ class InboxChange(NamedTuple):
     """Keys that left the inbox."""
 
 
+def _answer(read: Callable[[Any], T]) -> Callable[[Any], T]:
+    """For what is read from an answer: one that is not FleetLM's is the `FleetLMError` `invalid_answer`."""
+
+    @wraps(read)
+    def checked(raw: Any) -> T:
+        try:
+            return read(raw)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise FleetLMError(INVALID_ANSWER, "Whoever answered is no FleetLM.") from error
+
+    return checked
+
+
 def message_of(raw: Mapping[str, Any]) -> Message:
     """A message as it was sent."""
     return _known(Message, raw, raw=raw)
 
 
+@_answer
 def sent_of(raw: Mapping[str, Any]) -> Sent:
     """The acknowledgement of a send."""
     return _known(Sent, raw)
 
 
+@_answer
 def page_of(raw: Mapping[str, Any]) -> Page:
     """A page of the log."""
     return _known(Page, raw, messages=tuple(map(message_of, raw["messages"])))
 
 
+@_answer
 def found_of(raw: Mapping[str, Any]) -> Found:
     """The answer to a search."""
     return _known(Found, raw, messages=tuple(map(message_of, raw["messages"])))
@@ -200,11 +218,13 @@ def members_of(raw: Sequence[Mapping[str, Any]]) -> tuple[Member, ...]:
     return tuple(_known(Member, one) for one in raw)
 
 
+@_answer
 def info_of(raw: Mapping[str, Any]) -> ConversationInfo:
     """A conversation as REST tells of it."""
     return _known(ConversationInfo, raw, participants=members_of(raw.get("participants", ())), raw=raw)
 
 
+@_answer
 def conversations_of(raw: Mapping[str, Any]) -> Conversations:
     """A page of conversations."""
     return Conversations(tuple(map(info_of, raw["conversations"])), raw["next"])
@@ -214,6 +234,18 @@ def entry_of(raw: Mapping[str, Any]) -> Entry:
     """An inbox entry."""
     last = raw.get("last_message")
     return _known(Entry, raw, last_message=None if last is None else _known(LastMessage, last), raw=raw)
+
+
+@_answer
+def inbox_of(raw: Mapping[str, Any]) -> list[Entry]:
+    """All entries of an inbox."""
+    return [entry_of(one) for one in raw["conversations"]]
+
+
+@_answer
+def seq_of(raw: Mapping[str, Any]) -> int:
+    """Where a read cursor stands."""
+    return int(raw["seq"])
 
 
 @cache

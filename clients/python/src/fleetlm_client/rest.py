@@ -106,10 +106,12 @@ class Rest:
             request.headers["Content-Type"] = "application/json"
         token = await self._tokens.current()
         response = await self._send(http, request, token, stream)
-        if response.status_code == UNAUTHENTICATED and await self._tokens.replace(token):
-            await response.aclose()
+        if response.status_code == UNAUTHENTICATED:
+            refusal = await _refusal(response)
+            if not await self._tokens.replace(token):
+                raise refusal
             response = await self._send(http, request, await self._tokens.current(), stream)
-        if response.status_code >= 400:
+        if not response.is_success:
             raise await _refusal(response)
         return response
 
@@ -124,6 +126,8 @@ class Rest:
             raise NotSent("unreachable", f"{self._url} cannot be reached: {_reason(error)}") from None
         except httpx.TransportError as error:
             raise unreachable(f"{self._url} did not answer: {_reason(error)}") from None
+        except httpx.RequestError as error:
+            raise FleetLMError(INVALID_ANSWER, f"The answer cannot be read: {error}") from None
 
     def _client(self) -> httpx.AsyncClient:
         if self._closed:
@@ -166,7 +170,7 @@ def _answer(response: httpx.Response) -> Any:
 async def _refusal(response: httpx.Response) -> FleetLMError:
     body: Any = None
     try:
-        with contextlib.suppress(ValueError, httpx.TransportError):
+        with contextlib.suppress(ValueError, httpx.RequestError):
             body = json.loads(await response.aread())
     finally:
         await response.aclose()

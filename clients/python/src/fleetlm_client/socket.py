@@ -18,7 +18,7 @@ import anyio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from .errors import INVALID_ANSWER, FleetLMError, error_of, unreachable
+from .errors import INVALID_ANSWER, UNREACHABLE, FleetLMError, error_of, unreachable
 from .retry import Timing
 from .transport import NotOpened, TopicClosed
 from .wire import encode
@@ -56,8 +56,11 @@ class Socket:
         self._channels[topic] = channel
         try:
             channel.reply = await self.ask(channel.ref, topic, "phx_join", place, ref=channel.ref)
-        except BaseException:
-            self.forget(channel)
+        except BaseException as error:
+            if isinstance(error, FleetLMError) and error.code != UNREACHABLE:
+                self.forget(channel)  # refused
+            else:
+                await channel.leave()  # cancelled, or too late: the server may have joined it, or will
             raise
         return channel
 

@@ -20,6 +20,7 @@ export interface NodeResponse {
   flushHeaders(): void;
   write(data: Uint8Array): boolean;
   end(): unknown;
+  destroy(): unknown;
   once(event: "close" | "drain", listener: () => void): unknown;
   off(event: "close" | "drain", listener: () => void): unknown;
 }
@@ -49,14 +50,17 @@ export async function serveNode(
     () => response.writableFinished || hungUp.abort(new Error("The connection was closed.")),
   );
   const { method = "GET", headers } = request;
-  const answer = await respond({ method, headers, body: bodyOf(request), signal: hungUp.signal });
-  response.writeHead(answer.status, Object.fromEntries(answer.headers));
-  response.flushHeaders();
   try {
+    const answer = await respond({ method, headers, body: bodyOf(request), signal: hungUp.signal });
+    response.writeHead(answer.status, Object.fromEntries(answer.headers));
+    response.flushHeaders();
     for await (const piece of answer.body ?? []) {
       if (hungUp.signal.aborted) return;
       if (!response.write(piece)) await drained(response);
     }
+  } catch (error) {
+    console.error("FleetLM agent:", error);
+    response.destroy(); // FleetLM sees an answer that broke off, and calls again
   } finally {
     response.end();
   }

@@ -60,7 +60,11 @@ async function* framesOf(
     return;
   }
   said.push(DONE);
-  await settled({ status: 200, contentType: CONTENT_TYPE, body: said.join("") });
+  try {
+    await settled({ status: 200, contentType: CONTENT_TYPE, body: said.join("") });
+  } catch (error) {
+    failed(error); // it is said, but not remembered: should the call come again, the handler is asked again
+  }
   yield DONE;
 }
 

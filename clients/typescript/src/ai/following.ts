@@ -55,6 +55,10 @@ export class Following {
       conversation.on("delta", ({ run }) => this.#take(run)),
       conversation.on("message", (message) => this.#hear(message)),
       conversation.on("reset", () => this.#fail("The conversation was deleted and made again.")),
+      conversation.on(
+        "status",
+        (status) => status === "refused" && this.#fail(conversation.snapshot().error?.message ?? null),
+      ),
       conversation.on("closed", ({ reason }) => this.#fail(`The conversation is closed: ${reason}.`)),
     ];
     this.#wait(() => this.end());

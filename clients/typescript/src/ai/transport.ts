@@ -151,6 +151,7 @@ export class FleetLMChatTransport implements ChatTransport<UIMessage> {
   async #joined(signal: AbortSignal | undefined): Promise<void> {
     await this.#fleet.identify();
     const { conversation } = this;
+    let off = (): void => undefined; // it may look before it is given what ends that
     await new Promise<void>((resolve, reject) => {
       const look = (): void => {
         const { status, error } = conversation.snapshot();
@@ -161,7 +162,7 @@ export class FleetLMChatTransport implements ChatTransport<UIMessage> {
         off();
         signal?.removeEventListener("abort", look);
       };
-      const off = conversation.subscribe(look);
+      off = conversation.subscribe(look);
       signal?.addEventListener("abort", look);
       look();
     });
