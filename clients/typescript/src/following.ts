@@ -26,6 +26,7 @@ export async function* followLog(
 ): AsyncGenerator<Message, void, undefined> {
   let seq = after;
   let epoch = after === undefined ? null : (ofEpoch ?? null);
+  if (source.closed) return;
   while (!signal?.aborted && source.closed?.reason !== "left") {
     const { log } = source;
     if (source.status === "refused" && source.error) throw source.error;
