@@ -26,8 +26,9 @@ export async function* followLog(
 ): AsyncGenerator<Message, void, undefined> {
   let seq = after;
   let epoch = after === undefined ? null : (ofEpoch ?? null);
+  const isLeft = (): boolean => source.closed?.reason === "left"; // else what is held is given first
   if (source.closed) return;
-  while (!signal?.aborted && source.closed?.reason !== "left") {
+  while (!signal?.aborted && !isLeft()) {
     const { log } = source;
     if (source.status === "refused" && source.error) throw source.error;
     if (log.epoch === null) {
