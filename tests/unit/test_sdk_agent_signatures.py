@@ -24,8 +24,17 @@ BODY = json.dumps(CALL, ensure_ascii=False).encode()
 SECRET, OTHER = generate_secret(), generate_secret()
 
 
-def headers(signature: str, sent: int = SECONDS) -> dict[str, str]:
-    return {"Webhook-Id": "call-1", "webhook-timestamp": str(sent), "WEBHOOK-SIGNATURE": signature}
+@pytest.fixture(scope="module", autouse=True)
+def now() -> None:
+    """The time of these tests, not the one at which they were collected: a signature grows old."""
+    global NOW, SECONDS
+    NOW = datetime.now(UTC)
+    SECONDS = int(NOW.timestamp())
+
+
+def headers(signature: str, sent: int | None = None) -> dict[str, str]:
+    at = str(SECONDS if sent is None else sent)
+    return {"Webhook-Id": "call-1", "webhook-timestamp": at, "WEBHOOK-SIGNATURE": signature}
 
 
 def theirs(secret: str = SECRET, body: bytes = BODY) -> str:
