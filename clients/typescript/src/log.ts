@@ -25,6 +25,7 @@ export const HELD_MESSAGES = 5_000;
 /** Begin with a newest page. `lastSeq` counts if the page is empty. */
 export function beginLog(epoch: string, page: readonly Message[], lastSeq: number): Log {
   const messages = ascending(page);
+  redactTargets(messages, page); // a page may hold both a message as it was said and what blanks it
   return {
     epoch,
     last_seq: messages.at(-1)?.seq ?? lastSeq,
